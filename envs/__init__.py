@@ -1,0 +1,1 @@
+"""What a kind of task is: its tools, how an episode starts, how it is scored."""

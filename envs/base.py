@@ -1,0 +1,109 @@
+"""The seam between the farm and a kind of task: `Environment`, and the `Reward` it gives."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Protocol, cast
+
+from pydantic import BaseModel, ConfigDict
+
+from envfarm.tasks.spec import Task
+from envfarm.toolbox.artifacts import Artifacts
+from envfarm.toolbox.errors import TaskError
+from envfarm.toolbox.sandboxes.base import Sandbox, SandboxSpec
+from envfarm.toolbox.tools.base import Tool
+
+
+class Reward(BaseModel):
+    """What an episode earned: `value` is null, with a reason, when the farm could not tell."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    value: float | None
+    parts: dict[str, float] = {}
+    evidence: dict[str, str] = {}  # name to digest
+    reason: str | None = None  # why `value` is null, or why it is what it is, in one sentence
+
+
+class Message(BaseModel):
+    """One chat message that the episode starts with."""
+
+    role: str
+    content: str
+
+
+class Images(Protocol):
+    """Gives the images that a task's sandboxes start from; building is off the episode's critical path."""
+
+    async def agent(self, task: Task) -> str:
+        """The image that the agent works in. Raises ImageError."""
+
+    async def verifier(self, task: Task) -> str:
+        """The image that the tests run in; the agent's own when the task has no other. Raises ImageError."""
+
+
+class FreshSandboxes(Protocol):
+    """Hands out sandboxes that no agent has touched, for scoring."""
+
+    def __call__(self, spec: SandboxSpec) -> AbstractAsyncContextManager[Sandbox]:
+        """A new sandbox, closed at the end of the block. Raises SandboxError."""
+
+
+@dataclass(slots=True)
+class ScoreContext:
+    """What scoring may use. A job that was interrupted is run again with the same `saved` evidence."""
+
+    sandbox: Sandbox | None  # the agent's own, None when it is gone
+    fresh: FreshSandboxes
+    images: Images
+    artifacts: Artifacts
+    answer: str | None = None  # what `finish` was given
+    saved: dict[str, str] = field(default_factory=dict)  # digests that `collect` returned
+
+
+class Environment(Protocol):
+    """A kind of task. Stateless: what lasts is in the task, the sandbox and the store."""
+
+    kind: str
+
+    def tools(self, task: Task) -> list[Tool]:
+        """The tools that the model is offered."""
+
+    def messages(self, task: Task) -> list[Message]:
+        """What the model reads first; needs no sandbox, so that it is returned at once."""
+
+    async def spec(self, task: Task, images: Images) -> SandboxSpec:
+        """The sandbox that the agent works in."""
+
+    async def start(self, task: Task, sandbox: Sandbox) -> None:
+        """Make a fresh sandbox ready for the first step. Raises SandboxError."""
+
+    async def collect(self, task: Task, context: ScoreContext) -> dict[str, str]:
+        """Save from the agent's sandbox what scoring needs, as artefacts; stored before `score` is called.
+
+        Once it returned, a restart of the farm or the loss of the sandbox does not change the reward.
+        """
+
+    async def score(self, task: Task, context: ScoreContext) -> Reward:
+        """The reward. Raises SandboxError for a fault of the farm (it is retried, then null), never gives 0 for one."""
+
+
+def environment(kind: str) -> Environment:
+    """The environment of a kind: the module of that name in envfarm.envs, or an `envfarm.envs` entry point.
+
+    Its module has a class `Environment` in the manner of its name (`SweEnvironment`) under the name `ENVIRONMENT`.
+    """
+    for point in entry_points(group="envfarm.envs", name=kind):
+        return cast(Environment, point.load()())
+    try:
+        module = import_module(f"envfarm.envs.{kind}")
+    except ModuleNotFoundError as error:
+        if error.name != f"envfarm.envs.{kind}":
+            raise
+        raise TaskError(f"task.toml: [envfarm] kind: no environment is called {kind!r}") from None
+    if not hasattr(module, "ENVIRONMENT"):
+        raise TaskError(f"task.toml: [envfarm] kind: no environment is called {kind!r}")
+    return cast(Environment, module.ENVIRONMENT())

@@ -1,0 +1,1 @@
+"""HTTP routes, the episode state machine, reward jobs, the store, metrics and the command line."""

@@ -1,0 +1,1 @@
+"""Test runners: how a repository's tests are run and how their report is read."""

@@ -1,0 +1,1 @@
+"""What an agent touches, and who hands it out: sandboxes, tools, quotas and warm pools."""

@@ -1,0 +1,1 @@
+"""Sandboxes and the back ends that make them."""

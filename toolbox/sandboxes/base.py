@@ -1,0 +1,175 @@
+"""The seam between the farm and whatever runs the containers: `Sandbox` and `Backend`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Isolation = Literal["runc", "gvisor"]
+Network = Literal["none", "allowlist", "public"]
+
+OUTPUT_LIMIT = 1 << 20
+"""Bytes of each stream that a result keeps by default; the middle of anything longer is cut."""
+
+
+class Limits(BaseModel):
+    """What one sandbox may use."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cpus: float = Field(1.0, gt=0)
+    memory_mb: int = Field(2048, ge=16)
+    pids: int = Field(1024, ge=16)
+    disk_mb: int | None = Field(None, ge=1)  # enforced where the storage driver can
+    gpus: int = Field(0, ge=0)
+
+
+class SandboxSpec(BaseModel):
+    """Everything that makes two sandboxes interchangeable: equal specs may share one warm pool."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image: str
+    isolation: Isolation = "runc"
+    network: Network = "none"
+    allowed_hosts: tuple[str, ...] = ()
+    limits: Limits = Limits()
+    user: str | None = None  # of commands that name none; None is the image's own
+    workdir: str | None = None  # likewise
+    env: tuple[tuple[str, str], ...] = ()  # a tuple of pairs, so that a spec can be hashed
+    entrypoint: bool = True  # run the image's own ENTRYPOINT/CMD as a child of the held shell
+
+
+@dataclass(slots=True)
+class Output:
+    """One stream of a command: `data` is at most the limit long, with the middle cut out of anything longer."""
+
+    data: bytes = b""
+    total: int = 0  # bytes that the command wrote
+    cut_at: int | None = None  # offset in `data` where the missing bytes were, None when nothing is missing
+    spool: Path | None = None  # the whole of a cut output on the farm's disk; the caller owns and removes it
+
+
+@dataclass(slots=True)
+class ExecResult:
+    """What a command did. Exit code 128+n is death by signal n; `None` when it was killed at its time-out."""
+
+    exit_code: int | None
+    stdout: bytes
+    stderr: bytes
+    truncated: bool = False
+    timed_out: bool = False
+    seconds: float = 0.0
+    stdout_info: Output = field(default_factory=Output)
+    stderr_info: Output = field(default_factory=Output)
+    session_ended: bool = False  # the command ended its session's shell (exit, exec, kill); the next one starts anew
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxInfo:
+    """A sandbox that exists on a back end, found by its labels."""
+
+    id: str
+    owner: str
+    lease: str
+    running: bool
+    created: float  # seconds since the epoch
+
+
+class Sandbox(Protocol):
+    """One isolated machine. Bytes in, bytes out. Calls are served one at a time, in the order they were made."""
+
+    @property
+    def id(self) -> str:
+        """The name under which the back end finds it again, also after a restart of the farm."""
+
+    @property
+    def spec(self) -> SandboxSpec:
+        """What it was started from."""
+
+    async def run(
+        self,
+        command: str,
+        *,
+        timeout: float = 60.0,
+        user: str | None = None,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes | None = None,
+        session: str | None = None,
+        command_id: str | None = None,
+        output_limit: int = OUTPUT_LIMIT,
+        spool: bool = False,
+    ) -> ExecResult:
+        """Run a command and wait for its own end, not for that of the children it left behind.
+
+        Without `session` it gets a fresh shell. With one, it runs in the shell of that name, where working directory,
+        exported variables and functions last from command to command (`user` then counts only when the session starts).
+        `timeout` is in seconds: it kills the command with all its descendants, and the sandbox lives on.
+        `command_id` makes the call at-most-once: if the sandbox's last command had this id, it is not run again and
+        its result is returned, after a restart of the farm too. `spool` keeps the whole of an output that was cut.
+        Raises SandboxLost.
+        """
+
+    async def recover(self, command_id: str, *, timeout: float, output_limit: int = OUTPUT_LIMIT) -> ExecResult | None:
+        """The result of a command that an earlier farm process sent, waiting for its end; None if it never arrived.
+
+        `timeout` is in seconds, counted from now.
+        """
+
+    async def read(self, path: str) -> bytes:
+        """A file's bytes. Raises FileProblem, SandboxLost."""
+
+    async def write(self, path: str, data: bytes, *, mode: int | None = None, user: str | None = None) -> None:
+        """Write a file in place (its owner and mode stay unless given), making missing parents. Raises FileProblem."""
+
+    async def put_tree(self, tar: bytes, path: str) -> None:
+        """Unpack a tar into a directory, with its modes and owners, making missing parents."""
+
+    async def get_tree(self, path: str) -> bytes:
+        """A tar of a directory's contents (names relative to it). Raises FileProblem."""
+
+    async def processes(self) -> list[int]:
+        """Process ids alive in the sandbox that are not the farm's own."""
+
+    async def kill_all(self) -> None:
+        """Kill every process in the sandbox but the held shell; sessions start anew after it."""
+
+    async def fork(self) -> Sandbox:
+        """A second sandbox with the same files and processes. Raises SandboxError where the back end cannot."""
+
+    async def detach(self) -> None:
+        """Let go of the stream and leave the sandbox running, for Backend.attach."""
+
+    async def close(self) -> None:
+        """End it and everything in it; never raises for one that is gone already."""
+
+
+class Backend(Protocol):
+    """Makes sandboxes, and finds those it made before."""
+
+    @property
+    def name(self) -> str:
+        """`docker`, `kubernetes`, `local`, `simulated`."""
+
+    async def start(self, spec: SandboxSpec, *, owner: str, lease: str) -> Sandbox:
+        """Start a sandbox, labelled with the farm's and the lease's names.
+
+        Raises SandboxStartError, BackendUnavailable, ImageError (no such image).
+        """
+
+    async def attach(self, sandbox_id: str) -> Sandbox:
+        """Take back a running sandbox, with its sessions and its running command. Raises SandboxLost."""
+
+    async def find(self, owner: str) -> list[SandboxInfo]:
+        """Every sandbox of that owner, running or not."""
+
+    async def reap(self, owner: str, *, keep: Collection[str]) -> list[str]:
+        """Remove the owner's sandboxes whose ids are not in `keep`; returns the ids removed."""
+
+    async def close(self) -> None:
+        """Let go of the engine; sandboxes stay."""
