@@ -1,0 +1,362 @@
+"""What crosses the HTTP boundary: one pydantic model for each request and each answer.
+
+Times that end in `_at` are seconds since the epoch; other times are durations in seconds.
+Requests refuse unknown fields. Answers are built by the farm from what it stored and are not validated again.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@/+-]*$", max_length=200)]
+"""An id that a caller makes up: a run, a group, a step, a policy version."""
+
+EpisodeState = Literal["queued", "starting", "running", "scoring", "scored", "failed", "expired", "cancelled"]
+FinishReason = Literal["model", "length", "context", "abort"]
+RewardStatus = Literal["pending", "done", "error", "invalid"]
+ToolFormat = Literal["openai", "responses", "mcp"]
+
+ENDED: frozenset[str] = frozenset({"scored", "failed", "expired", "cancelled"})
+"""States that an episode never leaves."""
+
+T = TypeVar("T")
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _View(BaseModel):
+    model_config = ConfigDict(extra="ignore")  # a client must live with fields that a newer server adds
+
+
+class EpisodeLimits(_Request):
+    """Limits on one episode; whatever is null is the server's setting. Each one reached ends it as `truncated`."""
+
+    max_turns: int | None = Field(None, ge=1, description="steps until the episode is cut")
+    max_errors: int | None = Field(None, ge=1, description="tool errors (bad arguments) until it is cut; null: never")
+    timeout_s: float | None = Field(None, gt=0, description="seconds from the first observation until it is cut")
+    step_timeout_s: float | None = Field(None, gt=0, description="seconds for one call")
+    output_limit: int | None = Field(None, ge=256, description="bytes of each output that the model is shown")
+
+
+class EpisodeRequest(_Request):
+    """One episode of a task, or a group of `n` of them. Name the task by `task_id`, or by dataset and index or seed."""
+
+    task_id: str | None = None
+    dataset: str | None = Field(None, description="the first part of the tasks' ids, e.g. `swe`")
+    split: str | None = None
+    index: int | None = Field(None, ge=0, description="which task of the dataset, in the order of /v1/tasks")
+    seed: int | None = Field(None, description="picks a task of the dataset; the same seed picks the same task")
+    run: Name | None = Field(None, description="the run it counts against; default: header X-Run-Id, else `default`")
+    n: int = Field(1, ge=1, le=1024, description="size of the group")
+    group_id: Name | None = Field(None, description="made up by the server when n > 1 and none is given")
+    rollout_index: int | None = Field(None, ge=0, description="index of the first episode in its group")
+    policy_version: Name | None = None
+    limits: EpisodeLimits = EpisodeLimits()
+
+    @model_validator(mode="after")
+    def _one_task(self) -> EpisodeRequest:
+        if (self.task_id is None) == (self.dataset is None):
+            raise ValueError("give either task_id, or dataset with index or seed")
+        if self.dataset is not None and (self.index is None) == (self.seed is None):
+            raise ValueError("with dataset give either index or seed")
+        if self.task_id is not None and (self.index, self.seed, self.split) != (None, None, None):
+            raise ValueError("index, seed and split go with dataset, not with task_id")
+        return self
+
+
+class MessageView(_View):
+    """One chat message that the episode starts with."""
+
+    role: str
+    content: str
+
+
+class EpisodeView(_View):
+    """An episode. `messages` and `tools` (OpenAI function format) come from the task and are there at once."""
+
+    id: str
+    run: str
+    task: str
+    kind: str
+    state: EpisodeState
+    turn: int = Field(0, description="steps done so far; the next step's `turn`")
+    group_id: str | None = None
+    rollout_index: int | None = None
+    policy_version: str | None = None
+    messages: list[MessageView] = []
+    tools: list[dict[str, Any]] = []
+    limits: EpisodeLimits = EpisodeLimits()
+    created_at: float
+    started_at: float | None = Field(None, description="when the sandbox was ready")
+    ended_at: float | None = None
+    lease_expires_at: float | None = None
+    terminated: bool = False
+    truncated: bool = False
+    reason: str | None = Field(None, description="why it ended, failed or was cut")
+    reward: RewardView | None = None
+
+
+class EpisodesCreated(_View):
+    """The answer to a creation: the group in order of rollout_index."""
+
+    episodes: list[EpisodeView]
+
+
+class Call(_Request):
+    """One tool call of the model. `arguments` is an object, or the JSON text of one, as the model wrote it."""
+
+    id: str | None = Field(None, max_length=200)
+    name: str = Field(max_length=200)
+    arguments: str | dict[str, Any] = {}
+
+
+class StepRequest(_Request):
+    """One turn of the model: its tool calls, run in order until one of them finishes the episode.
+
+    `step_id` is the caller's: sent again with the same body it is answered from the store and not run twice.
+    """
+
+    step_id: Name
+    calls: list[Call] = Field(max_length=128, description="may be empty: a turn without a tool call")
+    turn: int | None = Field(None, ge=0, description="the turn the caller believes this is; another one is refused")
+    timeout_s: float | None = Field(None, gt=0, description="seconds for each call")
+    wait: float | None = Field(None, ge=0, le=600, description="seconds to wait before 202; null: until it is done")
+    policy_version: Name | None = None
+
+
+class CallResult(_View):
+    """What the model is told about one call; `is_error` marks a mistake of the model."""
+
+    id: str | None = None
+    name: str
+    content: str
+    is_error: bool = False
+    exit_code: int | None = None
+    truncated: bool = False
+    timed_out: bool = False
+    seconds: float = 0.0
+    artifacts: dict[str, str] = Field({}, description="name to digest, e.g. the whole of a cut output")
+
+
+class StepInfo(_View):
+    """Why an episode ended with this step."""
+
+    reason: str | None = None
+
+
+class StepView(_View):
+    """What a step did. The reward comes later, from /reward; it is always null here."""
+
+    step_id: str
+    turn: int
+    results: list[CallResult]
+    reward: None = None
+    terminated: bool = False
+    truncated: bool = False
+    info: StepInfo = StepInfo()
+
+
+class StepPending(_View):
+    """202: the step runs on; ask for it with GET …/steps/{step_id}?wait=."""
+
+    step_id: str
+    status: Literal["running"] = "running"
+
+
+class BatchStep(StepRequest):
+    """One step of a batch."""
+
+    episode: str
+
+
+class BatchRequest(_Request):
+    """Steps of different episodes, run concurrently (those of one episode in the order given)."""
+
+    steps: list[BatchStep] = Field(min_length=1, max_length=4096)
+
+
+class ErrorBody(_View):
+    """What went wrong, which field, and the fix. `type` is bad_request, not_found, conflict, gone, quota, …"""
+
+    type: str
+    message: str
+    retryable: bool
+    episode: str | None = None
+
+
+class ErrorView(_View):
+    """The one shape of every error."""
+
+    error: ErrorBody
+
+
+class BatchResult(_View):
+    """Exactly one of `step`, `pending` and `error` is there."""
+
+    episode: str
+    step: StepView | None = None
+    pending: StepPending | None = None
+    error: ErrorBody | None = None
+
+
+class BatchView(_View):
+    """Results in the order of the request."""
+
+    results: list[BatchResult]
+
+
+class FinishRequest(_Request):
+    """Ends an episode from outside and starts its scoring: `abort` gives it up without a score."""
+
+    reason: FinishReason = "model"
+    answer: str | None = None
+
+
+class RewardView(_View):
+    """What an episode earned. `value` is null until `done`, and for good when the farm could not tell.
+
+    `error`: the farm failed, see `reason`. `invalid`: cancelled, expired or aborted. Neither is a 0.
+    """
+
+    episode: str
+    task: str
+    run: str
+    status: RewardStatus
+    value: float | None = None
+    parts: dict[str, float] = {}
+    evidence: dict[str, str] = Field({}, description="name to digest, see /v1/artifacts/{digest}")
+    reason: str | None = None
+    group_id: str | None = None
+    rollout_index: int | None = None
+    policy_version: str | None = None
+    truncated: bool = False
+    scored_at: float | None = None
+    seq: int | None = Field(None, description="the cursor of /v1/rewards?after=")
+
+
+class RewardsView(_View):
+    """Rewards that became ready after a cursor."""
+
+    items: list[RewardView]
+    next: int = Field(description="what to give as `after` next time")
+
+
+class RunRequest(_Request):
+    """The quotas of a run; whatever is left out gets its default."""
+
+    max_concurrent: int | None = Field(None, ge=1, description="live episodes at once; null: as the farm can hold")
+    qps: dict[str, Annotated[float, Field(gt=0)]] = Field({}, description="calls per second by tool name")
+    priority: int = Field(0, ge=-100, le=100, description="higher is served first")
+    lease_s: float | None = Field(None, gt=0, le=86400, description="seconds that an idle episode lives")
+    limits: EpisodeLimits = EpisodeLimits()
+
+
+class RunView(_View):
+    """A run with its quotas and what it has now."""
+
+    id: str
+    max_concurrent: int | None = None
+    qps: dict[str, float] = {}
+    priority: int = 0
+    lease_s: float
+    limits: EpisodeLimits = EpisodeLimits()
+    created_at: float
+    episodes: dict[str, int] = Field({}, description="number of episodes by state")
+
+
+class LeaseRequest(_Request):
+    """A heartbeat for all live episodes of a run, or for some."""
+
+    run: Name | None = None
+    ids: list[str] | None = Field(None, max_length=20000)
+
+    @model_validator(mode="after")
+    def _one(self) -> LeaseRequest:
+        if (self.run is None) == (self.ids is None):
+            raise ValueError("give either run or ids")
+        return self
+
+
+class LeaseView(_View):
+    """Which leases were renewed, and which episodes have none any more."""
+
+    renewed: list[str]
+    gone: list[str] = []
+    lease_expires_at: float | None = None
+
+
+class TaskView(_View):
+    """A task. `instruction` is there only when one task is asked for."""
+
+    id: str
+    dataset: str
+    kind: str
+    language: str | None = None
+    description: str = ""
+    digest: str
+    instruction: str | None = None
+
+
+class PolicyStats(_View):
+    """How one policy version does on a task."""
+
+    attempts: int = 0
+    passes: int = 0
+    mean: float | None = None
+
+
+class TaskStats(_View):
+    """How episodes of a task went. Only rewards that are `done` count as attempts."""
+
+    task: str
+    attempts: int = 0
+    passes: int = 0
+    invalid: int = 0
+    mean: float | None = None
+    ema: float | None = Field(None, description="exponential moving average of the reward, newest weighs 0.1")
+    by_policy_version: dict[str, PolicyStats] = {}
+
+
+class ToolsView(_View):
+    """Tool schemas in the format asked for."""
+
+    tools: list[dict[str, Any]]
+
+
+class Event(_View):
+    """Something that happened; `id` rises and is what Last-Event-ID resumes after."""
+
+    id: int
+    type: str = Field(description="episode.state, step.started, step.finished, reward.ready, lease.expired, pod.lost")
+    run: str
+    episode: str | None = None
+    at: float
+    data: dict[str, Any] = {}
+
+
+class Page(_View, Generic[T]):
+    """A part of a list."""
+
+    items: list[T]
+    next: str | None = Field(None, description="give it as `cursor` for the next page; null at the end")
+
+
+class HealthView(_View):
+    """The process is up."""
+
+    status: Literal["ok"] = "ok"
+    version: str
+
+
+class ReadyView(_View):
+    """Whether episodes can be served, and what is wrong where they cannot."""
+
+    ready: bool
+    checks: dict[str, str]
+
+
+EpisodeView.model_rebuild()
