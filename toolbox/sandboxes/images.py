@@ -24,5 +24,8 @@ class ImageBuilder(Protocol):
         `timeout` is in seconds. Raises ImageError with the end of the log, BackendUnavailable.
         """
 
-    async def exists(self, image: str) -> bool:
-        """Whether the engine has an image, after trying to pull one that it lacks."""
+    async def find(self, image: str) -> str:
+        """The reference under which the engine has an image that a task names: its own, a stand-in's, or pulled.
+
+        Raises ImageError, BackendUnavailable.
+        """

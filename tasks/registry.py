@@ -1,0 +1,89 @@
+"""Every task that a farm knows: the folders below its roots that hold a `task.toml`."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from envfarm.tasks.folder import load
+from envfarm.tasks.spec import Task
+from envfarm.toolbox.errors import NotFound, TaskError
+
+
+def samples() -> Path:
+    """The folder of the tasks that the package ships."""
+    return Path(str(files("envfarm.tasks"))) / "samples"
+
+
+def discover(root: Path) -> dict[str, Path]:
+    """The task folders at or below a root by their ids: the path below it, with `/`; the root's own name for itself.
+
+    Raises TaskError when there is no such folder.
+    """
+    if not root.is_dir():
+        raise TaskError(f"{root}: no such folder; name a task's folder or one that holds some")
+    found: dict[str, Path] = {}
+    for place, folders, names in os.walk(root):
+        if "task.toml" in names:
+            path = Path(place)
+            found[root.resolve().name if path == root else path.relative_to(root).as_posix()] = path
+            folders.clear()
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    return found
+
+
+class Registry:
+    """Tasks by id, read when first asked for. A broken folder is an error of that task alone.
+
+    Raises TaskError when a root is missing or two folders have one id.
+    """
+
+    def __init__(self, roots: Sequence[Path]) -> None:
+        self._paths: dict[str, Path] = {}
+        self._tasks: dict[str, Task] = {}
+        for root in roots:
+            for id, path in discover(root).items():
+                if id in self._paths:
+                    raise TaskError(f"{path}: {self._paths[id]} is called {id!r} too; rename one of the two folders")
+                self._paths[id] = path
+
+    def get(self, id: str) -> Task:
+        """The task of an id. Raises NotFound with the nearest id, TaskError when its folder is broken."""
+        if id not in self._paths:
+            near = difflib.get_close_matches(id, self._paths, 1)
+            hint = f"did you mean {near[0]!r}?" if near else "see `envfarm tasks list`"
+            raise NotFound(f"no task {id!r}; {hint}")
+        if id not in self._tasks:
+            self._tasks[id] = load(self._paths[id], id=id)
+        return self._tasks[id]
+
+    def all(self) -> list[Task]:
+        """Every task that can be read, by id."""
+        return list(self)
+
+    def errors(self) -> dict[str, TaskError]:
+        """Why the other ones cannot be read, by id."""
+        broken: dict[str, TaskError] = {}
+        for id in self.ids():
+            try:
+                self.get(id)
+            except TaskError as error:
+                broken[id] = error
+        return broken
+
+    def ids(self) -> list[str]:
+        """Every id, those of broken folders too, sorted."""
+        return sorted(self._paths)
+
+    def __iter__(self) -> Iterator[Task]:
+        broken = self.errors()
+        return iter([self.get(id) for id in self.ids() if id not in broken])
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __contains__(self, id: object) -> bool:
+        return id in self._paths
