@@ -1,0 +1,46 @@
+# `make` says what there is. Every target finds or starts what it needs and is quick the second time.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help install engine images gvisor postgres demo test lint bench clean
+ENVFARM := .venv/bin/envfarm
+ARGS ?=
+
+help: ## Say what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
+
+install: ## Make .venv, with envfarm and the development tools
+	@scripts/python.sh
+
+engine: ## Find a Docker engine, or install and start one
+	@scripts/engine.sh
+
+images: engine ## Make the base images (pulled or bootstrapped)
+	@scripts/images.sh
+
+gvisor: engine ## Build gVisor and register it with the engine
+	@scripts/gvisor.sh
+
+postgres:
+	@scripts/postgres.sh
+
+demo: ## Play every sample task over HTTP and show one table
+	@$(MAKE) --no-print-directory -j2 install images
+	@.venv/bin/python scripts/demo.py $(ARGS)
+
+test: ## Run all tests, on real Docker, gVisor and PostgreSQL (ARGS= for pytest)
+	@$(MAKE) --no-print-directory -j3 install images gvisor postgres
+	@.venv/bin/python -m pytest $(ARGS)
+
+lint: install ## Check style and types
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+
+bench: ## Run the benchmarks side by side with what they beat
+	@$(MAKE) --no-print-directory -j2 install images
+	@for name in step start churn steps; do $(ENVFARM) bench $$name $(ARGS) || exit; done
+
+clean: ## Remove .venv, caches and what the farm kept in ./envfarm-data
+	@chmod -R u+w .cache 2>/dev/null || true
+	@rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist envfarm-data src/*.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# Makes the images that sample tasks and tests stand on. Where a container registry answers, Debian comes from there; where
+# none does, debootstrap makes it. An image is made again only when its recipe, its parent's or the host's CA bundle changed.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+suite=bookworm
+
+ca_bundle() {
+  local file
+  for file in "${SSL_CERT_FILE:-}" /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem; do
+    [ -n "$file" ] && [ -f "$file" ] && printf '%s' "$file" && return
+  done
+  die "no CA bundle on this host: apt-get install ca-certificates, or name yours with SSL_CERT_FILE"
+}
+
+recipe() { cat "$@" | sha256sum | cut -c1-16; }
+
+made() { [ "$(docker_ image inspect -f '{{ index .Config.Labels "envfarm.recipe" }}' "$1" 2>/dev/null)" = "$2" ]; }
+
+# debian: pulled, or bootstrapped from the package archive.
+debian() {
+  local image=envfarm/debian:12 fs
+  docker_ image inspect "$image" >/dev/null 2>&1 && return
+  if timeout 60 docker pull -q "debian:$suite-slim" >"$cache/logs/pull.log" 2>&1 </dev/null; then
+    docker_ tag "debian:$suite-slim" "$image"
+    say "$image: pulled"
+    return
+  fi
+  [ -x /usr/sbin/debootstrap ] || command -v debootstrap >/dev/null || apt_install debootstrap
+  say "$image: no container registry answers, so it is bootstrapped from Debian's archive"
+  fs=$(mktemp -d "$cache/debian.XXXXXX")
+  quietly debootstrap.log as_root env PATH="$PATH:/usr/sbin:/sbin" debootstrap --variant=minbase "$suite" "$fs" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}"
+  as_root sh -c 'rm -rf "$1"/var/cache/apt/archives/*.deb "$1"/var/lib/apt/lists/*
+    printf "deb %s %s main\ndeb %s %s-updates main\ndeb %s-security %s-security main\n" "$3" "$2" "$3" "$2" "$3" "$2" >"$1/etc/apt/sources.list"' \
+    debian "$fs" "$suite" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}"
+  as_root tar -C "$fs" -c . | docker_ import -c 'CMD ["bash"]' - "$image" >/dev/null
+  as_root rm -rf "$fs"
+}
+
+# build NAME RECIPE [DOCKER OPTIONS…]: envfarm/NAME:1 from images/NAME.
+build() {
+  local name=$1 recipe=$2 started=$SECONDS
+  shift 2
+  if made "envfarm/$name:1" "$recipe"; then return; fi
+  say "envfarm/$name:1: building"
+  quietly "image-$name.log" docker_ build --network="${BUILD_NETWORK:-default}" --label "envfarm.recipe=$recipe" \
+    -t "envfarm/$name:1" "$@"
+  say "envfarm/$name:1: built in $((SECONDS - started)) s"
+}
+
+base() {
+  local bundle context recipe
+  bundle=$(ca_bundle)
+  recipe=$(recipe "$root"/images/base/* "$bundle")
+  printf '%s' "$recipe" >"$cache/base-recipe"
+  made envfarm/base:1 "$recipe" && return
+  debian
+  context=$(mktemp -d "$cache/base.XXXXXX")
+  cp "$root"/images/base/* "$context"
+  cp "$bundle" "$context/host-ca.crt"
+  build base "$recipe" "$context"
+  rm -rf "$context"
+}
+
+engine_root=$(docker_ info -f '{{.DockerRootDir}}')
+wanted=("$@")
+[ ${#wanted[@]} -gt 0 ] || wanted=(busybox go node rust)
+missing=no
+for name in base "${wanted[@]}"; do docker_ image inspect "envfarm/$name:1" >/dev/null 2>&1 || missing=yes; done
+[ "$missing" = no ] || [ ! -d "$engine_root" ] || need_disk "$engine_root" 6 "building the images"
+
+base
+jobs=()
+for name in "${wanted[@]}"; do
+  [ "$name" = base ] && continue
+  [ -d "$root/images/$name" ] || die "no image $name: there are $(cd "$root/images" && echo *)"
+  build "$name" "$(cat "$cache/base-recipe" "$root/images/$name"/* | sha256sum | cut -c1-16)" "$root/images/$name" &
+  jobs+=($!)
+done
+for job in "${jobs[@]}"; do wait "$job"; done
+say "images: $(docker_ images --format '{{.Repository}}:{{.Tag}}' 'envfarm/*' | sort | tr '\n' ' ')"

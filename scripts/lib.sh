@@ -1,0 +1,72 @@
+# What the scripts share. Sourced, after `set -euo pipefail`; not run.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cache=$root/.cache # everything that is made outside Docker; `make clean` empties it
+mkdir -p "$cache/logs"
+
+say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
+
+die() {
+  printf '\033[31merror:\033[0m %s\n' "$*" >&2
+  exit 1
+}
+# Colour only for people.
+if [ ! -t 2 ] || [ -n "${NO_COLOR:-}" ]; then
+  say() { printf '==> %s\n' "$*" >&2; }
+  die() {
+    printf 'error: %s\n' "$*" >&2
+    exit 1
+  }
+fi
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    "$@"
+  elif command -v sudo >/dev/null; then
+    sudo "$@"
+  else
+    die "needs root for: $* (run as root, or install sudo)"
+  fi
+}
+
+# docker_ ARGS…: the engine's client, with sudo where the user is not in the docker group.
+docker_() {
+  if [ -z "${DOCKER_SUDO+set}" ]; then
+    DOCKER_SUDO=
+    if ! docker version >/dev/null 2>&1 && [ "$(id -u)" != 0 ] && sudo -n docker version >/dev/null 2>&1; then
+      DOCKER_SUDO=sudo
+    fi
+  fi
+  $DOCKER_SUDO docker "$@"
+}
+
+# apt_install PACKAGE…: quiet when it goes well; the log's end when it does not.
+apt_install() {
+  command -v apt-get >/dev/null || die "this system has no apt-get: install $* by hand"
+  say "installing $*"
+  local log=$cache/logs/apt.log
+  local apt=(apt-get -o DPkg::Lock::Timeout=300 -qq)
+  as_root env DEBIAN_FRONTEND=noninteractive "${apt[@]}" update </dev/null >>"$log" 2>&1 || true # a stale third-party source is no reason to stop
+  as_root env DEBIAN_FRONTEND=noninteractive "${apt[@]}" install -y --no-install-recommends "$@" </dev/null >>"$log" 2>&1 || {
+    tail -n 15 "$log" >&2
+    die "could not install $* (whole log: $log)"
+  }
+}
+
+# quietly LOG COMMAND…: runs it into a log, and shows the log's end only when it fails.
+quietly() {
+  local log=$cache/logs/$1
+  shift
+  if ! "$@" </dev/null >"$log" 2>&1; then
+    tail -n 25 "$log" >&2
+    die "failed: $* (whole log: $log)"
+  fi
+}
+
+# need_disk FOLDER GIGABYTES WHAT: stops early rather than half-way.
+need_disk() {
+  local folder=$1 free
+  while [ ! -e "$folder" ]; do folder=$(dirname "$folder"); done
+  free=$(($(df -Pk "$folder" | awk 'NR == 2 { print $4 }') / 1048576))
+  [ "$free" -ge "$2" ] || die "$3 needs $2 GB free on $folder and there are $free: free $(($2 - free)) GB and run again"
+}
