@@ -1,0 +1,171 @@
+"""Whether a task is sound: its solution earns the full mark, doing nothing and every wrong solution earn 0."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from envfarm.envs.base import Reward
+from envfarm.orchestrator import policies
+from envfarm.orchestrator.play import Played, Player
+from envfarm.orchestrator.schemas import Call
+from envfarm.tasks.folder import load
+from envfarm.tasks.spec import Task
+from envfarm.toolbox.errors import BackendUnavailable, FarmError, SandboxError, TaskError
+
+_CLOSE = 1e-6
+
+Report = Callable[[str, str], None]
+"""Is told a task's id and what is being done with it."""
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What validation found out about one task. Rewards are the worst of all repeats, null when there is none."""
+
+    task: str
+    kind: str | None = None
+    oracle: float | None = None
+    noop: float | None = None
+    wrong: dict[str, float | None] | None = None
+    sound: bool = False
+    why: str | None = None  # it is not sound, in one line
+    seconds: float = 0.0
+    problems: list[str] = field(default_factory=list)
+
+    def json(self) -> dict[str, Any]:
+        """As an object; `wrong` is there when wrong solutions were played."""
+        names = ["task", "kind", "oracle", "noop", "sound", "why", "seconds"] + ["wrong"] * (self.wrong is not None)
+        return {name: getattr(self, name) for name in names}
+
+
+async def validate_all(
+    paths: Mapping[str, Path],
+    player: Player,
+    *,
+    jobs: int,
+    repeat: int = 1,
+    wrong: bool = False,
+    report: Report = lambda task, stage: None,
+) -> AsyncIterator[Verdict]:
+    """The verdicts on task folders by id, as they become ready, `jobs` at a time."""
+    room = asyncio.Semaphore(jobs)
+
+    async def one(id: str, path: Path) -> Verdict:
+        async with room:
+            return await validate(path, player, id=id, repeat=repeat, wrong=wrong, report=report)
+
+    tasks = [asyncio.create_task(one(id, path)) for id, path in paths.items()]
+    try:
+        for done in asyncio.as_completed(tasks):
+            yield await done
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def validate(
+    path: Path,
+    player: Player,
+    *,
+    id: str,
+    repeat: int = 1,
+    wrong: bool = False,
+    report: Report = lambda task, stage: None,
+) -> Verdict:
+    """The verdict on one task folder, each policy played `repeat` times. A broken folder is a verdict too.
+
+    Raises BackendUnavailable.
+    """
+    started = time.monotonic()
+    verdict = Verdict(id)
+    try:
+        task = load(path, id=id)
+        verdict.kind = task.kind
+        report(task.id, "building")
+        await player.images.agent(task)
+        await player.images.verifier(task)
+        await _play_all(task, player, verdict, repeat, wrong, report)
+    except BackendUnavailable:
+        raise  # it says nothing about this task, and the next one would fare no better
+    except FarmError as error:
+        verdict.problems.append(str(error))
+    verdict.sound = not verdict.problems
+    verdict.why = "; ".join(verdict.problems) or None
+    verdict.seconds = round(time.monotonic() - started, 3)
+    return verdict
+
+
+async def _play_all(task: Task, player: Player, verdict: Verdict, repeat: int, wrong: bool, report: Report) -> None:
+    report(task.id, "doing nothing")
+    noops = await _repeated(task, player, policies.noop(task), repeat)
+    verdict.noop = _worst(noops, max)
+    verdict.problems += _not_zero("doing nothing", noops, player)
+    try:
+        solution = policies.oracle(task)
+    except TaskError as error:
+        verdict.problems.append(str(error))
+    else:
+        report(task.id, "its solution")
+        oracles = await _repeated(task, player, solution, repeat)
+        verdict.oracle = _worst(oracles, min)
+        verdict.problems += _not_full(task, oracles, player)
+    if wrong:
+        verdict.wrong = {}
+        for name, calls in policies.wrong(task).items():
+            report(task.id, f"wrong/{name}.sh")
+            played = await _repeated(task, player, calls, repeat)
+            verdict.wrong[name] = _worst(played, max)
+            verdict.problems += _not_zero(f"wrong/{name}.sh", played, player)
+
+
+async def _repeated(task: Task, player: Player, calls: Sequence[Call], repeat: int) -> list[Played]:
+    return [await _patient(task, player, calls) for _ in range(repeat)]
+
+
+async def _patient(task: Task, player: Player, calls: Sequence[Call]) -> Played:
+    """Play, once more when a sandbox failed: that says nothing about the task."""
+    try:
+        return await player.play(task, calls)
+    except SandboxError:
+        return await player.play(task, calls)
+
+
+def _worst(played: Sequence[Played], choose: Callable[[list[float]], float]) -> float | None:
+    values = [one.reward.value for one in played]
+    known = [value for value in values if value is not None]
+    return choose(known) if len(known) == len(values) else None
+
+
+def _not_zero(who: str, played: Sequence[Played], player: Player) -> list[str]:
+    for one in played:
+        if one.reward.value is None:
+            return [f"{who} got no reward: {one.reward.reason}{_evidence(one.reward, player)}"]
+        if one.reward.value > _CLOSE:
+            return [f"{who} scored {one.reward.value:g}, not 0{_evidence(one.reward, player)}"]
+    return []
+
+
+def _not_full(task: Task, played: Sequence[Played], player: Player) -> list[str]:
+    full = task.config.envfarm.full_mark
+    values = [one.reward.value for one in played]
+    for one in played:
+        value = one.reward.value
+        if value is None or value < full - _CLOSE:
+            outcome = f"got no reward ({one.reward.reason})" if value is None else f"scored {value:g}, not {full:g}"
+            if len(set(values)) > 1:
+                outcome += f" in {sum(v == value for v in values)} of {len(values)} tries"
+            said = one.results[-1].content.strip().splitlines() if one.results else []
+            ended = f", its output ends with {said[-1][:200]!r}" if said else ""
+            return [f"the solution {outcome}{ended}{_evidence(one.reward, player)}"]
+    return []
+
+
+def _evidence(reward: Reward, player: Player) -> str:
+    places = [f"{name}: {player.artifacts.path(digest)}" for name, digest in sorted(reward.evidence.items())]
+    return f" ({', '.join(places)})" if places else ""
