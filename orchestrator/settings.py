@@ -1,0 +1,229 @@
+"""The one settings object: `envfarm.toml`, `ENVFARM_*` variables and command-line flags, in rising priority."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from envfarm.toolbox.errors import BadRequest
+from envfarm.toolbox.sandboxes.base import Isolation, Network
+
+PREFIX = "ENVFARM_"
+FILE = "envfarm.toml"
+CONFIG = "ENVFARM_CONFIG"  # names another file than ./envfarm.toml
+
+BASE_IMAGES = {
+    "debian:*": "envfarm/base:1",
+    "ubuntu:*": "envfarm/base:1",
+    "python:*": "envfarm/base:1",
+    "buildpack-deps:*": "envfarm/base:1",
+    "golang:*": "envfarm/go:1",
+    "rust:*": "envfarm/rust:1",
+    "node:*": "envfarm/node:1",
+    "busybox:*": "envfarm/busybox:1",
+}
+
+
+class SettingsError(BadRequest):
+    """A setting that cannot be used; the message names where it stands and the fix."""
+
+
+def _items(value: Any) -> Any:
+    """A list as an environment variable writes it: JSON, or its items with commas between them."""
+    if not isinstance(value, str):
+        return value
+    return _json(value) if value.startswith("[") else [item.strip() for item in value.split(",") if item.strip()]
+
+
+def _json(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise ValueError(f"not JSON: {error}") from None
+
+
+def _pairs(value: Any) -> Any:
+    """A table as an environment variable writes it: JSON, or `key=value` with commas between them."""
+    if not isinstance(value, str):
+        return value
+    if value.startswith("{"):
+        return _json(value)
+    pairs = [item.partition("=") for item in _items(value)]
+    if any(not middle for _, middle, _ in pairs):
+        raise ValueError("expected JSON, or key=value,key=value")
+    return {key.strip(): item.strip() for key, _, item in pairs}
+
+
+class Settings(BaseSettings):
+    """What is in force. Times are in seconds, sizes in bytes."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    data: Path = Field(Path("envfarm-data"), description="folder of the database, artefacts, logs and builds")
+    database: str | None = Field(
+        None, description="`sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST/NAME`; default: envfarm.db in `data`"
+    )
+    host: str = Field("127.0.0.1", description="address that the server listens on")
+    port: int = Field(8470, ge=0, le=65535, description="its port; 0 takes a free one")
+    tokens: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_items)] = Field(
+        (), description="bearer tokens that the server accepts, `TOKEN` or `TOKEN:RUN` for one run only; none: no check"
+    )
+    url: str | None = Field(
+        None, description="server that the commands talk to; default: one of their own, embedded, or the one at `port`"
+    )
+    token: SecretStr | None = Field(None, description="bearer token that the commands send")
+    body_limit: int = Field(8 << 20, ge=1024, description="bytes of a request's body")
+    backend: Literal["docker", "local", "simulated"] = Field("docker", description="what runs the sandboxes")
+    docker_url: str | None = Field(
+        None,
+        description="engine's address, `unix:///FILE` or `tcp://HOST:PORT`; default: DOCKER_HOST, else local",
+    )
+    isolation: Isolation = Field("runc", description="of tasks that ask for none: `runc` or `gvisor`")
+    network: Network = Field("none", description="of tasks that ask for none: `none`, `allowlist` or `public`")
+    capacity: int = Field(32, ge=1, description="sandboxes that may live at once")
+    warm: int = Field(1, ge=0, description="idle sandboxes kept ready for each image in use")
+    queue: int = Field(10_000, ge=0, description="episodes of a run that may wait for a sandbox")
+    base_images: Annotated[dict[str, str], NoDecode, BeforeValidator(_pairs)] = Field(
+        BASE_IMAGES,
+        description="a glob of image names in task files to the local image that stands in, when the engine has it",
+    )
+    ca_bundle: Path | None = Field(
+        None, description="certificates that builds trust besides the image's own; default: SSL_CERT_FILE where set"
+    )
+    tasks: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_items)] = Field(
+        (), description="folders of tasks besides the samples"
+    )
+    samples: bool = Field(True, description="whether the tasks that envfarm ships are served too")
+    lease_seconds: float = Field(600.0, gt=0, description="how long an episode lives without a call or a heartbeat")
+    max_turns: int = Field(200, ge=1, description="steps after which an episode is cut")
+    step_timeout: float = Field(120.0, gt=0, description="seconds for one tool call")
+    episode_timeout: float = Field(3600.0, gt=0, description="seconds after which an episode is cut")
+    output_limit: int = Field(65536, ge=256, description="bytes of each output that the model is shown")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="of the server's log")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        **_: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load` hands over, as it reads the sources one by one to know where each value came from."""
+        return (init_settings,)
+
+    @property
+    def database_url(self) -> str:
+        """SQLAlchemy's URL of the store, with the driver that we use."""
+        if self.database is None:
+            return f"sqlite+aiosqlite:///{(self.data / 'envfarm.db').absolute()}"
+        scheme, colon, rest = self.database.partition("://")
+        driver = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+        return f"{driver.get(scheme, scheme)}{colon}{rest}"
+
+    @property
+    def trusted(self) -> Path | None:
+        """The CA bundle that builds get."""
+        named = os.environ.get("SSL_CERT_FILE")
+        return self.ca_bundle or (Path(named) if named and Path(named).is_file() else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings, and where each one came from: `default`, the file's name, a variable, or a flag."""
+
+    settings: Settings
+    origins: dict[str, str]
+
+
+def load(flags: Mapping[str, Any] | None = None) -> Loaded:
+    """Read the settings in force; a flag that is None counts as not given.
+
+    Raises SettingsError: an unknown key (it names the nearest known one), a wrong value, a broken file.
+    """
+    file = _file()
+    sources: list[tuple[dict[str, Any], dict[str, str]]] = []
+    if file is not None:
+        values = _read(file)
+        sources.append((values, {key: str(file) for key in values}))
+    _refuse_unknown({name[len(PREFIX) :].lower(): name for name in _variables()}, PREFIX)
+    values = EnvSettingsSource(Settings)()
+    sources.append((values, {key: f"{PREFIX}{key.upper()}" for key in values}))
+    values = {key: value for key, value in (flags or {}).items() if value is not None}
+    _refuse_unknown({key: f"--{key.replace('_', '-')}" for key in values})
+    sources.append((values, {key: f"--{key.replace('_', '-')}" for key in values}))
+    merged: dict[str, Any] = {}
+    origins = dict.fromkeys(Settings.model_fields, "default")
+    for values, where in sources:
+        merged |= values
+        origins |= where
+    return Loaded(_checked(merged, origins), origins)
+
+
+def _file() -> Path | None:
+    named = os.environ.get(CONFIG)
+    path = Path(named or FILE)
+    if path.is_file():
+        return path
+    if named:
+        raise SettingsError(f"{CONFIG}: no such file {named}; correct it or unset it")
+    return None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        values = TomlConfigSettingsSource(Settings, file)()
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file}: not TOML: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file}: cannot be read: {error}") from None
+    _refuse_unknown({key: f"{file}: {key}" for key in values})
+    # A folder in the file is meant from where the file lies, not from where envfarm happens to run.
+    for key in ("data", "ca_bundle"):
+        if isinstance(values.get(key), str):
+            values[key] = file.parent / values[key]
+    if isinstance(values.get("tasks"), list):
+        values["tasks"] = [file.parent / folder for folder in values["tasks"]]
+    return values
+
+
+def _variables() -> list[str]:
+    return sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() != CONFIG)
+
+
+def _refuse_unknown(names: Mapping[str, str], prefix: str = "") -> None:
+    known = list(Settings.model_fields)
+    for key, shown in names.items():
+        if key in known:
+            continue
+        near = difflib.get_close_matches(key, known, 1, 0.5)
+        hint = prefix + near[0].upper() if near and prefix else near[0] if near else None
+        advice = f"did you mean {hint}?" if hint else "`envfarm config` lists the known ones"
+        raise SettingsError(f"{shown}: no such setting; {advice}")
+
+
+def _checked(values: Mapping[str, Any], origins: Mapping[str, str]) -> Settings:
+    """Validate what was merged, without reading the sources a second time."""
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0])
+        where = origins[key] if origins[key].startswith((PREFIX, "--")) else f"{origins[key]}: {key}"
+        given = "" if first["type"] == "missing" else f", not {str(first['input'])[:80]!r}"
+        raise SettingsError(f"{where}: {first['msg'].removeprefix('Value error, ')}{given}") from None
