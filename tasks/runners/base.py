@@ -7,16 +7,26 @@ from typing import Literal, Protocol
 
 Outcome = Literal["passed", "failed", "skipped", "error"]
 
+_WORST: tuple[Outcome, ...] = ("passed", "skipped", "failed", "error")
+
 
 class Runner(Protocol):
-    """One test framework. A test id is what that framework prints, made stable over runs and machines."""
+    """One test framework. A test id is `<file or package>::<name as the framework prints it>`."""
 
     name: str
     protected: tuple[str, ...]
-    """Globs of files that steer the runner or run before the tests: they come from the task, never from the agent."""
+    """Globs of files that steer the runner or run before the tests: they come from the task, never from the agent.
+
+    A glob without a slash matches any one part of a path, a glob with one matches from the repository's root.
+    """
+    env: Mapping[str, str]
+    """Variables that the command needs, for a run that is the same everywhere."""
 
     def is_test(self, path: str) -> bool:
         """Whether a repository path (with `/`) holds tests or what only tests need."""
+
+    def paths(self, ids: Sequence[str]) -> list[str]:
+        """The test paths, in the sense of `command`, that together hold these tests."""
 
     def command(self, paths: Sequence[str], report: str) -> str:
         """The shell command that runs these test paths (all when empty) in the repository and writes `report`.
@@ -29,3 +39,23 @@ class Runner(Protocol):
 
     def agrees(self, outcomes: Mapping[str, Outcome], exit_code: int) -> bool:
         """Whether an exit status is the one that a truthful run with these outcomes has."""
+
+
+def worse(one: Outcome | None, other: Outcome) -> Outcome:
+    """The worse of two outcomes of what bears one id."""
+    return other if one is None else max(one, other, key=_WORST.index)
+
+
+def broken(outcomes: Mapping[str, Outcome]) -> bool:
+    """Whether any test failed or could not be run."""
+    return any(outcome in ("failed", "error") for outcome in outcomes.values())
+
+
+def parts_of(path: str) -> list[str]:
+    """A path's parts, in lower case, as test folders are told apart."""
+    return path.lower().split("/")
+
+
+def files_of(ids: Sequence[str]) -> list[str]:
+    """What stands before `::` in each id, once each, sorted."""
+    return sorted({test.partition("::")[0] for test in ids} - {""})
