@@ -18,7 +18,14 @@ class Cargo:
     """Runs `cargo test` on unit and integration tests; documentation tests have no lasting names."""
 
     name = "cargo"
-    protected = ("build.rs", ".cargo", "rust-toolchain", "rust-toolchain.toml", "clippy.toml", ".config")
+    protected: tuple[str, ...] = (
+        "build.rs",
+        ".cargo",
+        "rust-toolchain",
+        "rust-toolchain.toml",
+        "clippy.toml",
+        ".config",
+    )
     env: Mapping[str, str] = {"CARGO_TERM_COLOR": "never", "CARGO_NET_OFFLINE": "true", "RUST_BACKTRACE": "0"}
 
     def is_test(self, path: str) -> bool:

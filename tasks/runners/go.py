@@ -15,7 +15,16 @@ class Go:
     """Runs `go test -json` on packages."""
 
     name = "go"
-    protected = ("*_test.go", "testdata", "go.work", "go.work.sum", "go.mod", "go.sum", "vendor", "*.syso")
+    protected: tuple[str, ...] = (
+        "*_test.go",
+        "testdata",
+        "go.work",
+        "go.work.sum",
+        "go.mod",
+        "go.sum",
+        "vendor",
+        "*.syso",
+    )
     env: Mapping[str, str] = {"GOTOOLCHAIN": "local", "GOWORK": "off", "GOPROXY": "off", "GOSUMDB": "off"}
 
     def is_test(self, path: str) -> bool:

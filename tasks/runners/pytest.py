@@ -13,7 +13,7 @@ class Pytest:
     """Runs `python3 -m pytest --junitxml`, family xunit1, which names each test's file."""
 
     name = "pytest"
-    protected = (
+    protected: tuple[str, ...] = (
         "conftest.py",
         "pytest.ini",
         ".pytest.ini",
