@@ -1,0 +1,313 @@
+"""A back end without machines: the orchestrator is measured on it alone, and the toolbox is tested on it.
+
+Its sandboxes know a handful of commands (see `_Shell`) over files in a dictionary. Nothing is isolated or really run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import shlex
+import tarfile
+import time
+from collections.abc import Collection, Mapping
+from itertools import count
+
+from envfarm.toolbox.errors import FileProblem, SandboxError, SandboxLost
+from envfarm.toolbox.sandboxes.base import OUTPUT_LIMIT, ExecResult, Output, Sandbox, SandboxInfo, SandboxSpec
+
+
+class SimulatedBackend:
+    """Sandboxes that live in this process.
+
+    `start_seconds` and `latency` are how long a start and a command take. `failures` are raised by the next starts, and
+    `close_failures` by the next ends of a sandbox, one each, in order.
+    """
+
+    name = "simulated"
+
+    def __init__(self, *, start_seconds: float = 0.0, latency: float = 0.0) -> None:
+        self.start_seconds = start_seconds
+        self.latency = latency
+        self.failures: list[SandboxError] = []
+        self.close_failures: list[SandboxError] = []
+        self.sandboxes: dict[str, SimulatedSandbox] = {}
+        self.started = 0
+        self.most = 0  # sandboxes alive at once, at the highest
+        self._ids = count(1)
+
+    async def start(self, spec: SandboxSpec, *, owner: str, lease: str) -> SimulatedSandbox:
+        """Start a sandbox. Raises the next of `failures`, if there is one."""
+        self.started += 1
+        if self.start_seconds:
+            await asyncio.sleep(self.start_seconds)
+        if self.failures:
+            raise self.failures.pop(0)
+        return self._add(SimulatedSandbox(self, f"sim-{next(self._ids)}", spec, owner, lease))
+
+    async def attach(self, sandbox_id: str) -> SimulatedSandbox:
+        """Take back a sandbox of this process. Raises SandboxLost."""
+        if sandbox_id not in self.sandboxes:
+            raise SandboxLost(f"no sandbox {sandbox_id}", cause="removed")
+        return self.sandboxes[sandbox_id]
+
+    async def find(self, owner: str) -> list[SandboxInfo]:
+        """Every living sandbox of that owner."""
+        return [
+            SandboxInfo(id=box.id, owner=box.owner, lease=box.lease, running=True, created=box.created)
+            for box in self.sandboxes.values()
+            if box.owner == owner
+        ]
+
+    async def reap(self, owner: str, *, keep: Collection[str]) -> list[str]:
+        """Remove the owner's sandboxes that are not to be kept."""
+        gone = [box.id for box in self.sandboxes.values() if box.owner == owner and box.id not in keep]
+        for sandbox_id in gone:
+            del self.sandboxes[sandbox_id]
+        return gone
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+    def lose(self, sandbox_id: str) -> None:
+        """Let a sandbox die: whatever is asked of it from now on raises SandboxLost."""
+        self.sandboxes.pop(sandbox_id, None)
+
+    def _add(self, sandbox: SimulatedSandbox) -> SimulatedSandbox:
+        self.sandboxes[sandbox.id] = sandbox
+        self.most = max(self.most, len(self.sandboxes))
+        return sandbox
+
+
+class SimulatedSandbox:
+    """A dictionary of files that answers a few commands."""
+
+    __slots__ = ("_backend", "_last", "_lock", "_sessions", "created", "files", "id", "lease", "owner", "spec")
+
+    def __init__(self, backend: SimulatedBackend, id: str, spec: SandboxSpec, owner: str, lease: str) -> None:
+        self._backend = backend
+        self.id = id
+        self.spec = spec
+        self.owner = owner
+        self.lease = lease
+        self.created = time.time()
+        self.files: dict[str, bytes] = {}
+        self._sessions: dict[str, str] = {}
+        self._last: tuple[str, ExecResult] | None = None
+        self._lock: asyncio.Lock | None = None  # made when there is a latency: without one nothing can overlap
+
+    async def run(
+        self,
+        command: str,
+        *,
+        timeout: float = 60.0,
+        user: str | None = None,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes | None = None,
+        session: str | None = None,
+        command_id: str | None = None,
+        output_limit: int = OUTPUT_LIMIT,
+        spool: bool = False,
+    ) -> ExecResult:
+        """Run one of the commands that `_Shell` knows; any other ends with 127."""
+        if not self._backend.latency:
+            return self._run(command, timeout, cwd, stdin, session, command_id, output_limit)
+        self._lock = self._lock or asyncio.Lock()
+        async with self._lock:
+            await asyncio.sleep(self._backend.latency)
+            return self._run(command, timeout, cwd, stdin, session, command_id, output_limit)
+
+    def _run(
+        self,
+        command: str,
+        timeout: float,
+        cwd: str | None,
+        stdin: bytes | None,
+        session: str | None,
+        command_id: str | None,
+        output_limit: int,
+    ) -> ExecResult:
+        self._check()
+        if command_id is not None and self._last is not None and self._last[0] == command_id:
+            return self._last[1]
+        here = self._sessions.get(session or "") or cwd or self.spec.workdir or "/"
+        shell = _Shell(self.files, here, stdin or b"", timeout)
+        result = shell.result(command, output_limit)
+        if session is not None:
+            self._sessions[session] = shell.cwd
+        if command_id is not None:
+            self._last = (command_id, result)
+        return result
+
+    async def recover(self, command_id: str, *, timeout: float, output_limit: int = OUTPUT_LIMIT) -> ExecResult | None:
+        """The last command's result, if it had that id."""
+        self._check()
+        return self._last[1] if self._last is not None and self._last[0] == command_id else None
+
+    async def read(self, path: str) -> bytes:
+        """A file's bytes. Raises FileProblem, SandboxLost."""
+        self._check()
+        if path not in self.files:
+            raise FileProblem(f"{path}: no such file", reason="missing")
+        return self.files[path]
+
+    async def write(self, path: str, data: bytes, *, mode: int | None = None, user: str | None = None) -> None:
+        """Keep a file; modes and owners are not simulated."""
+        self._check()
+        self.files[path] = data
+
+    async def put_tree(self, tar: bytes, path: str) -> None:
+        """Keep the files of a tar."""
+        self._check()
+        with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
+            for member in archive:
+                if member.isfile() and (file := archive.extractfile(member)) is not None:
+                    self.files[f"{path.rstrip('/')}/{member.name.removeprefix('./')}"] = file.read()
+
+    async def get_tree(self, path: str) -> bytes:
+        """A tar of the files below a directory. Raises FileProblem when there are none."""
+        self._check()
+        root = f"{path.rstrip('/')}/"
+        inside = {name.removeprefix(root): data for name, data in self.files.items() if name.startswith(root)}
+        if not inside:
+            raise FileProblem(f"{path}: no such directory", reason="missing")
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            for name, data in inside.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+        return buffer.getvalue()
+
+    async def processes(self) -> list[int]:
+        """None are simulated."""
+        self._check()
+        return []
+
+    async def kill_all(self) -> None:
+        """Sessions start anew."""
+        self._check()
+        self._sessions.clear()
+
+    async def fork(self) -> Sandbox:
+        """A second sandbox with the same files and sessions."""
+        self._check()
+        twin = SimulatedSandbox(
+            self._backend, f"{self.id}-{next(self._backend._ids)}", self.spec, self.owner, self.lease
+        )
+        twin.files = dict(self.files)
+        twin._sessions = dict(self._sessions)
+        return self._backend._add(twin)
+
+    async def detach(self) -> None:
+        """It stays where it is."""
+
+    async def close(self) -> None:
+        """Forget it. Raises the next of the back end's `close_failures`, if there is one."""
+        if self._backend.close_failures:
+            raise self._backend.close_failures.pop(0)
+        self._backend.sandboxes.pop(self.id, None)
+
+    def _check(self) -> None:
+        if self.id not in self._backend.sandboxes:
+            raise SandboxLost(f"sandbox {self.id} is gone", cause="removed")
+
+
+class _Shell:
+    """`echo`, `true`, `:`, `false`, `exit`, `pwd`, `cd`, `cat`, `sleep` and `> file`, joined by `;` and `&&`."""
+
+    def __init__(self, files: dict[str, bytes], cwd: str, stdin: bytes, timeout: float) -> None:
+        self.files = files
+        self.cwd = cwd
+        self.stdin = stdin
+        self.timeout = timeout
+        self.slept = 0.0
+        self.out = b""
+        self.err = b""
+
+    def result(self, command: str, limit: int) -> ExecResult:
+        """Run the whole command line; `sleep` takes no time, but it can exceed the time-out."""
+        code: int | None
+        try:
+            code = self._line(command)
+        except ValueError as error:  # of shlex: an open quote
+            code, self.err = 2, f"sh: {error}\n".encode()
+        except TimeoutError:
+            code = None
+        out, err = _cut(self.out, limit), _cut(self.err, limit)
+        truncated = out.cut_at is not None or err.cut_at is not None
+        return ExecResult(code, out.data, err.data, truncated, code is None, self.slept, out, err)
+
+    def _line(self, command: str) -> int:
+        words = shlex.shlex(command, posix=True, punctuation_chars=";&>")
+        words.whitespace_split = True
+        code = 0
+        simple: list[str] = []
+        for word in [*words, ";"]:
+            if word not in (";", "&&"):
+                simple.append(word)
+                continue
+            if simple and simple[0] == "exit":
+                return int(simple[1]) & 255 if len(simple) > 1 and simple[1].isdigit() else code
+            if simple:
+                code = self._simple(simple)
+            if word == "&&" and code:
+                return code
+            simple = []
+        return code
+
+    def _simple(self, words: list[str]) -> int:
+        target = None
+        if ">" in words[:-1]:
+            at = words.index(">")
+            target, words = self._path(words[at + 1]), words[:at] + words[at + 2 :]
+        before = self.out
+        self.out = b""
+        code = self._command(words[0], words[1:]) if words else 0
+        if target is not None:
+            self.files[target] = self.out
+            self.out = b""
+        self.out = before + self.out
+        return code
+
+    def _command(self, name: str, words: list[str]) -> int:
+        if name == "echo":
+            self.out = (" ".join(words) + "\n").encode()
+        elif name == "pwd":
+            self.out = f"{self.cwd}\n".encode()
+        elif name == "cd":
+            self.cwd = self._path(words[0]) if words else "/"
+        elif name == "cat":
+            return self._cat(words)
+        elif name == "sleep" and words:
+            self.slept += float(words[0])
+            if self.slept > self.timeout:
+                raise TimeoutError
+        elif name == "false":
+            return 1
+        elif name not in ("true", ":"):
+            self.err += f"sh: {name}: not found\n".encode()
+            return 127
+        return 0
+
+    def _cat(self, words: list[str]) -> int:
+        if not words:
+            self.out = self.stdin
+        for word in words:
+            data = self.files.get(self._path(word))
+            if data is None:
+                self.err += f"cat: {word}: No such file or directory\n".encode()
+                return 1
+            self.out += data
+        return 0
+
+    def _path(self, word: str) -> str:
+        return word if word.startswith("/") else f"{self.cwd.rstrip('/')}/{word}"
+
+
+def _cut(data: bytes, limit: int) -> Output:
+    if len(data) <= limit:
+        return Output(data, len(data))
+    head = limit // 2
+    return Output(data[:head] + data[len(data) - (limit - head) :], len(data), head)
