@@ -40,6 +40,7 @@ class EpisodeLimits(_Request):
     timeout_s: float | None = Field(None, gt=0, description="seconds from the first observation until it is cut")
     step_timeout_s: float | None = Field(None, gt=0, description="seconds for one call")
     output_limit: int | None = Field(None, ge=256, description="bytes of each output that the model is shown")
+    max_output: int | None = Field(None, ge=1, description="bytes shown over all steps until it is cut; null: never")
 
 
 class EpisodeRequest(_Request):
@@ -158,6 +159,21 @@ class StepView(_View):
     terminated: bool = False
     truncated: bool = False
     info: StepInfo = StepInfo()
+
+
+class StepRecord(_View):
+    """A step as it was recorded: what was sent and, once it is done, what came back."""
+
+    step_id: str
+    turn: int
+    calls: list[Call]
+    results: list[CallResult] | None = None
+    terminated: bool = False
+    truncated: bool = False
+    info: StepInfo = StepInfo()
+    policy_version: str | None = None
+    started_at: float
+    finished_at: float | None = None
 
 
 class StepPending(_View):

@@ -30,7 +30,7 @@ _Groups = dict[str, dict[Ticket, None]]  # in the order they came: a dict keeps 
 class TicketQueue:
     """Higher priority first; among equals the run with the fewest sandboxes, then the one served longest ago.
 
-    Within a run, first come, first served. A group that has begun is finished before another one of its priority begins.
+    Within a run, first come, first served. A group that has begun is finished before another of its priority begins.
     """
 
     def __init__(self, live: Callable[[str], int], full: Callable[[str], bool]) -> None:
