@@ -130,6 +130,7 @@ class FarmTable(BaseModel):
     language: str | None = None
     isolation: Isolation | None = None
     services_survive: bool = False  # terminal: leave the agent's processes running while the tests run
+    carry: tuple[str, ...] = ()  # terminal: globs of system paths whose changes the tests see all the same
     runner: str | None = None  # swe: pytest, go, cargo, node (envfarm.tasks.runners)
     repository: str = "/testbed"  # swe: where the code lies in the image
     fail_to_pass: tuple[str, ...] = ()

@@ -60,9 +60,10 @@ def _object(tool: Tool, arguments: Arguments) -> dict[str, Any]:
         try:
             arguments = json.loads(arguments)
         except json.JSONDecodeError as error:
+            reason = error.msg.removesuffix(" at")
             where = f"line {error.lineno} column {error.colno}"
             raise BadCall(
-                f"{tool.name}: the arguments are not valid JSON: {error.msg.removesuffix(' at')} at {where}. {_form(tool)}"
+                f"{tool.name}: the arguments are not valid JSON: {reason} at {where}. {_form(tool)}"
             ) from None
         except (ValueError, RecursionError) as error:
             raise BadCall(f"{tool.name}: the arguments are not usable JSON: {error}. {_form(tool)}") from None
