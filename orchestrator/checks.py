@@ -1,0 +1,174 @@
+"""What a farm needs from its surroundings, looked at one by one."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import platform
+import shutil
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import docker
+import requests
+from docker.errors import DockerException
+
+from envfarm.orchestrator.settings import Settings
+from envfarm.orchestrator.store import Store, StoreError
+from envfarm.tasks.registry import Registry, samples
+from envfarm.toolbox.errors import TaskError
+
+_ROOM = 5 << 30  # bytes: a few task images and their artefacts
+_GIB = 1 << 30
+
+State = Literal["ok", "missing", "note"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: `missing` is what the farm cannot do without, `note` what it can."""
+
+    check: str
+    state: State
+    found: str
+    fix: str = ""
+
+    def row(self) -> dict[str, str]:
+        """As a table or JSON shows it."""
+        return asdict(self)
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Look at everything; nothing is changed and nothing is started."""
+    findings = [_python()]
+    if settings.backend == "docker":
+        findings += _docker(settings)
+    findings += [_disk("data folder", settings.data), _database(settings), _port(settings), _tasks(settings)]
+    findings.append(_access(settings))
+    return findings
+
+
+def _python() -> Finding:
+    return Finding("python", "ok", f"{platform.python_version()} at {sys.executable}")
+
+
+def _docker(settings: Settings) -> Iterator[Finding]:
+    """The engine, what it limits, its images, gVisor and its disk."""
+    try:
+        client = docker.DockerClient(base_url=settings.docker_url) if settings.docker_url else docker.from_env()
+    except (DockerException, requests.RequestException) as error:
+        where = settings.docker_url or os.environ.get("DOCKER_HOST") or "the default socket"
+        fix = "start Docker (in a checkout: `make engine`), or name an engine with --docker-url"
+        yield Finding("docker engine", "missing", f"none answers at {where}: {_short(error)}", fix)
+        return
+    try:
+        info: dict[str, Any] = client.info()
+        yield Finding("docker engine", "ok", f"{info.get('ServerVersion')} ({info.get('Driver')})")
+        yield _limits(info)
+        yield _images(client, settings)
+        yield _gvisor(info, settings)
+        yield _disk("docker's folder", Path(str(info.get("DockerRootDir", "/var/lib/docker"))))
+    except (DockerException, requests.RequestException) as error:
+        yield Finding("docker engine", "missing", _short(error), "see the engine's log")
+    finally:
+        client.close()
+
+
+def _limits(info: dict[str, Any]) -> Finding:
+    lacking = [name for name in ("MemoryLimit", "PidsLimit", "CpuCfsQuota") if not info.get(name)]
+    if lacking:
+        fix = "enable these cgroup controllers in the kernel (cgroup_enable=memory)"
+        return Finding("limits", "note", f"the engine cannot enforce {', '.join(lacking)}", fix)
+    return Finding("limits", "ok", f"memory, pids, cpu (cgroup v{info.get('CgroupVersion', '1')})")
+
+
+def _images(client: docker.DockerClient, settings: Settings) -> Finding:
+    there = {tag for image in client.images.list() for tag in image.tags}
+    wanted = sorted(set(settings.base_images.values()))
+    lacking = [image for image in wanted if image not in there]
+    if lacking:
+        fix = "in a checkout: `make images`; without them the names in task files are pulled"
+        return Finding("base images", "note", f"not there: {', '.join(lacking)}", fix)
+    return Finding("base images", "ok", ", ".join(wanted) or "none mapped")
+
+
+def _gvisor(info: dict[str, Any], settings: Settings) -> Finding:
+    if "runsc" in (info.get("Runtimes") or {}):
+        return Finding("gvisor", "ok", "the engine offers runsc")
+    state: State = "missing" if settings.isolation == "gvisor" else "note"
+    return Finding(
+        "gvisor", state, "the engine offers no runsc", "in a checkout: `make gvisor`, or see gvisor.dev/docs"
+    )
+
+
+def _disk(what: str, folder: Path) -> Finding:
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    found = f"{free / _GIB:.1f} GiB free at {place}"
+    if not os.access(place, os.W_OK):
+        return Finding(what, "missing", f"{place} cannot be written", "choose another folder with --data")
+    if free < _ROOM:
+        return Finding(what, "note", found, f"free {(_ROOM - free) / _GIB:.1f} GiB: builds and artefacts need room")
+    return Finding(what, "ok", found)
+
+
+def _database(settings: Settings) -> Finding:
+    shown = settings.database_url.split("@")[-1]  # never the password
+    if settings.database is None and not (settings.data / "envfarm.db").exists():
+        return Finding("database", "ok", "none yet; `envfarm serve` makes it")
+    try:
+        asyncio.run(_opened(settings))
+    except StoreError as error:
+        return Finding("database", "missing", shown, _short(error))
+    return Finding("database", "ok", shown)
+
+
+async def _opened(settings: Settings) -> None:
+    store = Store(settings.database_url)
+    try:
+        await store.check()
+    finally:
+        await store.close()
+
+
+def _port(settings: Settings) -> Finding:
+    where = f"{settings.host}:{settings.port}"
+    with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return Finding("port", "note", f"{where} is in use", "choose another with --port, unless it is envfarm")
+            return Finding("port", "missing", f"{where}: {_short(error)}", "correct host and port")
+    return Finding("port", "ok", f"{where} is free")
+
+
+def _tasks(settings: Settings) -> Finding:
+    try:
+        registry = Registry([*([samples()] if settings.samples else []), *settings.tasks])
+    except TaskError as error:
+        return Finding("tasks", "missing", "", _short(error))
+    if broken := registry.errors():
+        id, error = next(iter(broken.items()))
+        return Finding("tasks", "note", f"{len(broken)} of {len(registry)} cannot be read", f"{id}: {_short(error)}")
+    return Finding("tasks", "ok", f"{len(registry)}")
+
+
+def _access(settings: Settings) -> Finding:
+    if settings.tokens:
+        return Finding("access", "ok", f"{len(settings.tokens)} bearer tokens")
+    if settings.host in {"127.0.0.1", "::1", "localhost"}:
+        return Finding("access", "ok", "no token, and only this machine can reach the port")
+    return Finding("access", "missing", f"no token, and {settings.host} can be reached", "set ENVFARM_TOKENS")
+
+
+def _short(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,33 @@
+"""The command line. `main` is the one place that turns an error into a line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+
+from envfarm.toolbox.errors import BadRequest, FarmError, ImageError, TaskError
+
+REFUSED = 1  # the answer is no: an unsound task, a reward below the mark, a replay that differs
+WRONG_INPUT = 2  # the caller's input is wrong
+UNABLE = 3  # the farm cannot: no engine, a database that is locked, no room
+
+
+def main() -> None:
+    """Run `envfarm`; exit codes are 0, and 1 (the answer is no), 2 (wrong input), 3 (the farm cannot)."""
+    from envfarm.orchestrator.cli.app import app
+
+    try:
+        app(prog_name="envfarm")
+    except FarmError as error:
+        sys.stderr.write(f"error: {_line(error)}\n")
+        if isinstance(error, ImageError) and error.log:
+            sys.stderr.write(error.log.rstrip() + "\n")
+        sys.exit(code(error))
+
+
+def code(error: FarmError) -> int:
+    """The exit code of an error."""
+    return WRONG_INPUT if isinstance(error, BadRequest | TaskError | ImageError) else UNABLE
+
+
+def _line(error: FarmError) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

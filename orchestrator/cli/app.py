@@ -1,0 +1,38 @@
+"""The root of the command line, and what hangs on it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import envfarm
+from envfarm.orchestrator.cli import config, doctor, serve
+
+app = typer.Typer(
+    help="An environment farm for agentic reinforcement learning.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(envfarm.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Serve episodes of sandboxed tasks over HTTP, and work with tasks and episodes."""
+
+
+app.command()(serve.serve)
+app.command()(doctor.doctor)
+app.command()(config.config)

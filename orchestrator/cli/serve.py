@@ -1,0 +1,52 @@
+"""`envfarm serve`: the farm behind its HTTP port, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from envfarm.orchestrator.cli.flags import with_settings
+from envfarm.orchestrator.cli.output import console
+from envfarm.orchestrator.settings import Loaded, Settings
+
+
+@with_settings()
+def serve(loaded: Loaded) -> None:
+    """Serve episodes over HTTP."""
+    import uvloop
+
+    settings = loaded.settings
+    uvloop.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    from envfarm import __version__
+    from envfarm.orchestrator.serving import serving
+
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    log = settings.data / "logs" / "server.log"
+    _log_to(log, settings.log_level)
+    async with serving(settings) as server:
+        console.print(
+            f"envfarm {__version__} serves {server.tasks} tasks on {server.url} (pages: {server.url}/docs, "
+            f"log: {log}); stop with Ctrl-C",
+            soft_wrap=True,
+        )
+        await stop.wait()
+        console.print("stopping")
+
+
+def _log_to(path: Path, level: str) -> None:
+    """Keep the server's log in a file, at most 5 × 10 MB, and show its warnings."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept = RotatingFileHandler(path, maxBytes=10 << 20, backupCount=4)
+    shown = logging.StreamHandler()
+    shown.setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level.upper()]))
+    logging.basicConfig(
+        level=level.upper(), handlers=[kept, shown], format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )

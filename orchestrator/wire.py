@@ -1,0 +1,114 @@
+"""Builds the farm's parts from the settings: the one place that knows which class stands behind which name."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from envfarm.envs.base import Images
+from envfarm.orchestrator.core import FarmSettings
+from envfarm.orchestrator.farm import Farm
+from envfarm.orchestrator.identity import Identity
+from envfarm.orchestrator.settings import Settings
+from envfarm.orchestrator.store import Store
+from envfarm.tasks.images import TaskImages
+from envfarm.tasks.registry import Registry, samples
+from envfarm.tasks.spec import Task
+from envfarm.toolbox.artifacts import Artifacts
+from envfarm.toolbox.sandboxes.base import Backend
+from envfarm.toolbox.sandboxes.docker_images import DockerImages
+from envfarm.toolbox.toolbox import Toolbox
+
+
+class HostImages:
+    """Stands in for images where the back end has none: the sandbox is the host, or no machine at all."""
+
+    async def agent(self, task: Task) -> str:
+        """A name that says so."""
+        return "host"
+
+    async def verifier(self, task: Task) -> str:
+        """A name that says so."""
+        return "host"
+
+
+def open_backend(settings: Settings) -> Backend:
+    """The back end that runs the sandboxes. Raises BackendUnavailable."""
+    if settings.backend == "local":
+        from envfarm.toolbox.sandboxes.local import LocalBackend
+
+        return LocalBackend(settings.data / "sandboxes")
+    if settings.backend == "simulated":
+        from envfarm.toolbox.sandboxes.simulated import SimulatedBackend
+
+        return SimulatedBackend()
+    from envfarm.toolbox.sandboxes.docker import DockerBackend
+
+    return DockerBackend(settings.docker_url)
+
+
+def open_builder(settings: Settings) -> DockerImages:
+    """What builds and finds images."""
+    return DockerImages(
+        settings.docker_url, remap=settings.base_images, ca_bundle=settings.trusted, logs=settings.data / "builds"
+    )
+
+
+def open_images(settings: Settings) -> Images:
+    """What gives tasks their images."""
+    return TaskImages(open_builder(settings)) if settings.backend == "docker" else HostImages()
+
+
+def open_artifacts(settings: Settings) -> Artifacts:
+    """The folder of artefacts."""
+    return Artifacts(settings.data / "artifacts")
+
+
+def open_registry(settings: Settings) -> Registry:
+    """Every task that is served. Raises TaskError."""
+    return Registry([*([samples()] if settings.samples else []), *settings.tasks])
+
+
+@asynccontextmanager
+async def open_farm(settings: Settings) -> AsyncIterator[Farm]:
+    """A farm that runs until the end of the block.
+
+    Raises DataInUse, StoreError, BackendUnavailable, TaskError: each a line that names the fix.
+    """
+    async with AsyncExitStack() as stack:
+        registry = open_registry(settings)
+        identity = Identity(settings.data)
+        stack.callback(identity.release)
+        store = Store(settings.database_url)
+        await store.open()
+        stack.push_async_callback(store.close)
+        backend = open_backend(settings)
+        stack.push_async_callback(backend.close)
+        toolbox = Toolbox(
+            backend, owner=identity.owner, warm=settings.warm, capacity=settings.capacity, queue=settings.queue
+        )
+        farm = Farm(
+            store=store,
+            backend=backend,
+            toolbox=toolbox,
+            registry=registry,
+            images=open_images(settings),
+            artifacts=open_artifacts(settings),
+            owner=identity.owner,
+            settings=farm_settings(settings),
+        )
+        await farm.start()
+        stack.push_async_callback(farm.close)
+        yield farm
+
+
+def farm_settings(settings: Settings) -> FarmSettings:
+    """What the farm itself reads."""
+    return FarmSettings(
+        lease_seconds=settings.lease_seconds,
+        max_turns=settings.max_turns,
+        step_timeout=settings.step_timeout,
+        episode_timeout=settings.episode_timeout,
+        output_limit=settings.output_limit,
+        queue=settings.queue,
+    )
