@@ -81,6 +81,9 @@ class Environment(Protocol):
     async def start(self, task: Task, sandbox: Sandbox) -> None:
         """Make a fresh sandbox ready for the first step. Raises SandboxError."""
 
+    def needs_sandbox(self, task: Task) -> bool:
+        """Whether `score` works in the agent's own sandbox; if not, it is given back once `collect` returned."""
+
     async def collect(self, task: Task, context: ScoreContext) -> dict[str, str]:
         """Save from the agent's sandbox what scoring needs, as artefacts; stored before `score` is called.
 

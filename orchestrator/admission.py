@@ -1,0 +1,83 @@
+"""Admission: from `queued` to `running`, in the background, so that a creation never waits."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from envfarm.orchestrator.core import Core
+from envfarm.orchestrator.episodes import Episode
+from envfarm.toolbox.errors import Conflict, FarmError, FarmFull, SandboxError
+
+log = logging.getLogger(__name__)
+
+_PAUSE = 0.2  # seconds before the second attempt, doubled after each
+_FOREVER = 365 * 86400.0  # an episode waits for its place as long as its lease lives
+
+
+class Admission:
+    """Leases a sandbox for each queued episode, by priority, and makes it ready."""
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+
+    def launch(self, episode: Episode) -> None:
+        """Start the way of a queued episode."""
+        episode.work = self.core.spawn(self._admit(episode), f"start-{episode.id}")
+
+    async def _admit(self, episode: Episode) -> None:
+        attempts = self.core.settings.start_attempts
+        for attempt in range(1, attempts + 1):
+            try:
+                await self._start(episode)
+                return
+            except Conflict:
+                log.info("%s: ended while it was started", episode.id)
+                self.core.give_back(episode)
+                return
+            except SandboxError as error:
+                log.warning("%s: start %d of %d failed: %s", episode.id, attempt, attempts, error)
+                self.core.give_back(episode)
+                if attempt == attempts:
+                    await self.core.fail(episode, f"no sandbox could be started in {attempts} attempts: {error}")
+                    return
+            except FarmError as error:
+                await self.core.fail(episode, f"the sandbox could not be started: {error}")
+                return
+            except Exception as error:  # a start must end in `running` or in the reason why not
+                log.exception("%s: the start failed", episode.id)
+                await self.core.fail(episode, f"the start failed: {type(error).__name__}: {error}")
+                return
+            if not await self._back_to_queue(episode):
+                return
+            await asyncio.sleep(_PAUSE * 2 ** (attempt - 1))
+
+    async def _start(self, episode: Episode) -> None:
+        core, play = self.core, episode.play
+        spec = await play.env.spec(play.task, core.images)
+        while True:
+            try:
+                episode.sandbox = await core.toolbox.lease(
+                    spec,
+                    lease=episode.id,
+                    run=episode.run,
+                    group=episode.group_id,
+                    priority=episode.priority,
+                    timeout=_FOREVER,
+                )
+                break
+            except FarmFull as full:
+                await asyncio.sleep(full.retry_after)
+        await core.change(episode, "starting", sandbox=episode.sandbox.id)
+        await play.env.start(play.task, episode.sandbox)
+        await core.change(episode, "running", started_at=time.time())
+        episode.renew()
+
+    async def _back_to_queue(self, episode: Episode) -> bool:
+        if episode.state == "starting":
+            try:
+                await self.core.change(episode, "queued", sandbox=None)
+            except Conflict:
+                return False
+        return True

@@ -1,0 +1,229 @@
+"""What every part of the farm shares: its collaborators, its live episodes, and the tasks that it spawned."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from sqlalchemy import text
+
+from envfarm.envs.base import Images, environment
+from envfarm.orchestrator.codec import dump, plain
+from envfarm.orchestrator.episodes import Episode, Play, happened, move
+from envfarm.orchestrator.events import Hub
+from envfarm.orchestrator.schemas import EpisodeState, RewardStatus, RewardView, RunRequest
+from envfarm.orchestrator.store import INSERT_REWARD, Change, Store
+from envfarm.tasks.registry import Registry
+from envfarm.tasks.spec import Task
+from envfarm.toolbox.artifacts import Artifacts
+from envfarm.toolbox.errors import Conflict
+from envfarm.toolbox.sandboxes.base import Backend, Sandbox
+from envfarm.toolbox.toolbox import Toolbox
+from envfarm.toolbox.tools.formats import describe
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class FarmSettings:
+    """The farm's own settings. Times are in seconds."""
+
+    lease_seconds: float = 120.0
+    max_turns: int = 200
+    step_timeout: float = 120.0
+    episode_timeout: float = 3600.0
+    output_limit: int = 65536
+    queue: int = 10000  # episodes that may wait for a sandbox
+    start_attempts: int = 3
+    score_attempts: int = 3
+    keep_deleted: float = 3600.0
+    keep_events: float = 86400.0
+    heartbeat: float = 5.0
+
+
+UPSERT_STATS = text(
+    "INSERT INTO task_stats (run, task, policy_version, attempts, passes, invalid, total, ema, updated_at) "
+    "VALUES (:run, :task, :policy_version, :attempts, :passes, :invalid, :total, :ema, :at) "
+    "ON CONFLICT (run, task, policy_version) DO UPDATE SET attempts = task_stats.attempts + excluded.attempts, "
+    "passes = task_stats.passes + excluded.passes, invalid = task_stats.invalid + excluded.invalid, "
+    "total = task_stats.total + excluded.total, updated_at = excluded.updated_at, "
+    "ema = CASE WHEN excluded.ema IS NULL THEN task_stats.ema WHEN task_stats.ema IS NULL THEN excluded.ema "
+    "ELSE task_stats.ema * 0.9 + excluded.ema * 0.1 END"
+)
+
+INSERT_ARTIFACT = text(
+    "INSERT INTO artifacts (episode, name, digest) VALUES (:episode, :name, :digest) "
+    "ON CONFLICT (episode, name) DO UPDATE SET digest = excluded.digest"
+)
+
+
+@dataclass(slots=True)
+class Core:
+    """The farm's inside."""
+
+    store: Store
+    backend: Backend
+    toolbox: Toolbox
+    registry: Registry
+    images: Images
+    artifacts: Artifacts
+    owner: str
+    settings: FarmSettings
+    live: dict[str, Episode] = field(default_factory=dict)
+    runs: dict[str, RunRequest] = field(default_factory=dict)
+    hub: Hub = field(default_factory=Hub)
+    closing: bool = False
+    _plays: dict[str, Play] = field(default_factory=dict)
+    _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    def play(self, task: Task) -> Play:
+        """What all episodes of a task share. Raises TaskError."""
+        play = self._plays.get(task.digest)
+        if play is None or play.task.id != task.id:
+            env = environment(task.kind)
+            tools = env.tools(task)
+            play = Play(task, env, tools, env.messages(task), describe(tools, "openai"))
+            self._plays[task.digest] = play
+        return play
+
+    def spawn(self, work: Coroutine[Any, Any, T], name: str | None = None) -> asyncio.Task[T]:
+        """Run something in the background until it ends or the farm closes."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def set_run(self, run: str, request: RunRequest) -> None:
+        """Let a run's quotas be in force."""
+        self.runs[run] = request
+        self.toolbox.set_run(run, max_concurrent=request.max_concurrent, qps=request.qps, priority=request.priority)
+
+    def lease_seconds(self, run: str) -> float:
+        """How long an idle episode of a run lives."""
+        known = self.runs.get(run)
+        return known.lease_s if known is not None and known.lease_s is not None else self.settings.lease_seconds
+
+    async def stop(self) -> None:
+        """Cancel what was spawned."""
+        self.closing = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def change(self, episode: Episode, to: EpisodeState, *, also: Change | None = None, **columns: Any) -> None:
+        """Take an episode to another state, durably. Raises Conflict when it has left its state, StoreError."""
+        change = move(episode, to, self.owner, **columns)
+        if also is not None:
+            change.rows += also.rows
+            change.events = also.events + change.events
+        await self.store.write(change)
+        episode.state = to
+        for name, value in columns.items():
+            if name in _MIRRORED:
+                setattr(episode, name, value)
+        episode.notify()
+
+    async def end(
+        self,
+        episode: Episode,
+        state: EpisodeState,
+        reward: RewardView,
+        *,
+        attempts: int = 0,
+        also: Change | None = None,
+    ) -> None:
+        """Take an episode to its last state, with its reward, and give its sandbox back.
+
+        Raises Conflict when another end came first.
+        """
+        change = also or Change()
+        ready = happened(episode, "reward.ready", status=reward.status, value=reward.value)
+        row: dict[str, Any] = {
+            "episode": episode.id,
+            "run": episode.run,
+            "status": reward.status,
+            "value": reward.value,
+            "parts": dump(reward.parts),
+            "evidence": dump(reward.evidence),
+            "reason": None if reward.reason is None else plain(reward.reason),
+            "attempts": attempts,
+            "scored_at": reward.scored_at,
+        }
+        ready.into = row
+        change.rows.append((INSERT_REWARD, row))
+        for name, digest in reward.evidence.items():
+            change.rows.append((INSERT_ARTIFACT, {"episode": episode.id, "name": f"reward/{name}", "digest": digest}))
+        if state in ("scored", "failed"):
+            change.rows.append((UPSERT_STATS, self._stats(episode, reward)))
+        change.events.append(ready)
+        columns: dict[str, Any] = {"ended_at": reward.scored_at}
+        if state != "scored":
+            columns["reason"] = reward.reason
+        await self.change(episode, state, also=change, **columns)
+        reward.seq = row["seq"]
+        episode.reward = reward
+        self.live.pop(episode.id, None)
+        episode.notify()
+        self.give_back(episode)
+        step = episode.current.done if episode.current is not None else None
+        for task in (episode.work, step):
+            if task is not None and task is not asyncio.current_task():
+                task.cancel()
+
+    def verdict(self, episode: Episode, status: RewardStatus, *, reason: str | None = None, **more: Any) -> RewardView:
+        """A reward of an episode, with what every reward says."""
+        return RewardView.model_construct(
+            episode=episode.id,
+            task=episode.play.task.id,
+            run=episode.run,
+            status=status,
+            reason=reason,
+            group_id=episode.group_id,
+            rollout_index=episode.rollout_index,
+            policy_version=episode.policy_version,
+            truncated=episode.truncated,
+            scored_at=time.time(),
+            **more,
+        )
+
+    def give_back(self, episode: Episode) -> None:
+        """Let the toolbox end an episode's sandbox."""
+        if (sandbox := episode.sandbox) is not None:
+            episode.sandbox = None
+            self.spawn(self._release(sandbox), f"release-{episode.id}")
+
+    async def fail(self, episode: Episode, why: str, *, lost: str | None = None) -> None:
+        """End an episode by a fault of the farm: its reward is null."""
+        also = Change(events=[happened(episode, "pod.lost", cause=lost)]) if lost is not None else None
+        try:
+            await self.end(episode, "failed", self.verdict(episode, "error", reason=why), also=also)
+        except Conflict:
+            log.info("%s: ended otherwise while it failed: %s", episode.id, why)
+
+    async def _release(self, sandbox: Sandbox) -> None:
+        await self.toolbox.release(sandbox)
+
+    def _stats(self, episode: Episode, reward: RewardView) -> dict[str, Any]:
+        done = reward.status == "done" and reward.value is not None
+        value = reward.value if done and reward.value is not None else None
+        mark = episode.play.task.config.envfarm.full_mark
+        return {
+            "run": episode.run,
+            "task": episode.play.task.id,
+            "policy_version": episode.policy_version or "",
+            "attempts": int(done),
+            "passes": int(value is not None and value >= mark),
+            "invalid": int(not done),
+            "total": value or 0.0,
+            "ema": value,
+            "at": time.time(),
+        }
+
+
+_MIRRORED = {"reason", "terminated", "truncated", "started_at", "ended_at"}

@@ -1,0 +1,484 @@
+"""The farm: everything that a caller can do, over HTTP or in the same process."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from sqlalchemy import bindparam, select, text, update
+
+from envfarm.envs.base import Images, environment
+from envfarm.orchestrator import queries, tables
+from envfarm.orchestrator.admission import Admission
+from envfarm.orchestrator.codec import dump, load
+from envfarm.orchestrator.core import Core, FarmSettings
+from envfarm.orchestrator.episodes import Episode, created, happened, new_ids
+from envfarm.orchestrator.events import follow
+from envfarm.orchestrator.jobs import Scoring
+from envfarm.orchestrator.leases import Leases
+from envfarm.orchestrator.recovery import Recovery
+from envfarm.orchestrator.schemas import (
+    ENDED,
+    EpisodeRequest,
+    EpisodeView,
+    Event,
+    FinishRequest,
+    LeaseView,
+    Page,
+    ReadyView,
+    RewardsView,
+    RewardView,
+    RunRequest,
+    RunView,
+    StepRequest,
+    StepView,
+    TaskStats,
+    TaskView,
+)
+from envfarm.orchestrator.steps import Steps
+from envfarm.orchestrator.store import INSERT_EPISODE, INSERT_REQUEST, Change, Store, StoreError
+from envfarm.orchestrator.views import dataset_of, live_view, merged, pending, row_view, task_view
+from envfarm.tasks.registry import Registry
+from envfarm.tasks.spec import Task
+from envfarm.toolbox.artifacts import Artifacts
+from envfarm.toolbox.errors import BadRequest, Conflict, FarmError, Gone, NotFound, TaskError
+from envfarm.toolbox.sandboxes.base import Backend
+from envfarm.toolbox.toolbox import Toolbox
+from envfarm.toolbox.tools.base import Tool
+
+_UPSERT_RUN = text(
+    "INSERT INTO runs (id, settings, created_at) VALUES (:id, :settings, :at) "
+    "ON CONFLICT (id) DO UPDATE SET settings = excluded.settings"
+)
+_UPSERT_SERVER = text(
+    "INSERT INTO servers (id, started_at, heartbeat_at) VALUES (:id, :at, :at) "
+    "ON CONFLICT (id) DO UPDATE SET started_at = excluded.started_at, heartbeat_at = excluded.heartbeat_at"
+)
+_DELETE = update(tables.episodes).where(tables.episodes.c.id == bindparam("the_id")).values(deleted_at=bindparam("now"))
+_KEY = select(tables.requests).where(
+    tables.requests.c.run == bindparam("run"), tables.requests.c.key == bindparam("key")
+)
+_POLL = 0.5  # seconds between two looks at an episode that another server drives
+
+
+class Elsewhere(FarmError):
+    """Another server drives this episode."""
+
+    status = 421
+
+
+class Farm:
+    """Episodes from creation to reward. Give it opened to nobody before `start`, and `close` it at the end."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        backend: Backend,
+        toolbox: Toolbox,
+        registry: Registry,
+        images: Images,
+        artifacts: Artifacts,
+        owner: str,
+        settings: FarmSettings | None = None,
+    ) -> None:
+        self.store = store
+        self.toolbox = toolbox
+        self.registry = registry
+        self.artifacts = artifacts
+        self.core = core = Core(store, backend, toolbox, registry, images, artifacts, owner, settings or FarmSettings())
+        self._scoring = Scoring(core)
+        self._steps = Steps(core, self._scoring)
+        self._admission = Admission(core)
+        self._leases = Leases(core)
+        self._creating: dict[tuple[str, str], asyncio.Lock] = {}
+
+    async def start(self) -> None:
+        """Open the store, take back what an earlier process left, and begin to work. Raises FarmError."""
+        await self.store.open()
+        self.store.committed.append(self.core.hub.tell)
+        await self.store.write(Change(rows=[(_UPSERT_SERVER, {"id": self.core.owner, "at": time.time()})]))
+        recovery = Recovery(self.core, self._admission, self._steps, self._scoring, self._leases)
+        await recovery.run()
+        self.core.spawn(self._leases.run(), "leases")
+
+    async def close(self) -> None:
+        """Stop; episodes that live keep their sandboxes, and go on at the next start."""
+        await self.core.stop()
+        boxes = [one.sandbox for one in self.core.live.values() if one.sandbox is not None]
+        await asyncio.gather(*(box.detach() for box in boxes))
+        await self.toolbox.close()
+        await self.core.backend.close()
+        await self.store.close()
+
+    async def create(
+        self, request: EpisodeRequest, *, run: str = "default", idempotency_key: str | None = None
+    ) -> list[EpisodeView]:
+        """Create an episode or a group, queued; sandboxes are leased in the background.
+
+        Raises NotFound, TaskError, FarmFull, Conflict (the key was used with another body), StoreError.
+        """
+        if idempotency_key is None:
+            return await self._create(request, run, None, "")
+        if not 1 <= len(idempotency_key) <= 200:
+            raise BadRequest("Idempotency-Key: give 1 to 200 characters")
+        body = dump(request.model_dump(exclude_defaults=True))
+        digest = hashlib.sha256(body.encode()).hexdigest()
+        lock = self._creating.setdefault((run, idempotency_key), asyncio.Lock())
+        try:
+            async with lock:
+                known = await self._known(run, idempotency_key, digest)
+                if known is not None:
+                    return known
+                try:
+                    return await self._create(request, run, idempotency_key, digest)
+                except Conflict:  # another server had the same request
+                    known = await self._known(run, idempotency_key, digest)
+                    if known is None:
+                        raise
+                    return known
+        finally:
+            if not lock.locked():
+                self._creating.pop((run, idempotency_key), None)
+
+    async def episode(self, id: str, wait: float = 0.0) -> EpisodeView:
+        """An episode, after waiting for at most `wait` seconds while it is queued or starting. Raises NotFound."""
+        episode = self.core.live.get(id)
+        if episode is not None:
+            episode.renew()
+            if wait:
+                await episode.wait(lambda one: one.state not in ("queued", "starting"), wait)
+            return live_view(episode)
+        deadline = time.monotonic() + wait
+        while True:
+            view = await self._old(id)
+            if view.state not in ("queued", "starting") or time.monotonic() >= deadline:
+                return view
+            await asyncio.sleep(_POLL)
+
+    async def episode_run(self, id: str) -> str:
+        """The run of an episode. Raises NotFound."""
+        episode = self.core.live.get(id)
+        return episode.run if episode is not None else (await self._row(id)).run
+
+    async def list_episodes(
+        self, *, run: str | None = None, state: str | None = None, cursor: str | None = None, limit: int = 100
+    ) -> Page[EpisodeView]:
+        """Episodes, newest first, without messages and tools. Raises BadRequest (the cursor)."""
+        return await queries.list_episodes(self.store, run=run, state=state, cursor=cursor, limit=limit)
+
+    async def step(self, id: str, request: StepRequest) -> StepView | None:
+        """Run a step once; None when it still runs after `request.wait` seconds.
+
+        Raises NotFound, Conflict (other calls under the same id, a wrong turn, another step in flight), Gone,
+        FarmFull (the run's rate limit), SandboxError.
+        """
+        episode = self.core.live.get(id)
+        if episode is None:
+            return await self._step_of_old(id, request.step_id, request)
+        episode.renew()
+        return await self._steps.step(episode, request)
+
+    async def step_result(self, id: str, step_id: str, wait: float = 0.0) -> StepView | None:
+        """The result of a step that was sent; None when it still runs after `wait` seconds. Raises NotFound, Gone."""
+        episode = self.core.live.get(id)
+        if episode is None:
+            return await self._step_of_old(id, step_id, None)
+        episode.renew()
+        return await self._steps.result(episode, step_id, wait)
+
+    async def finish(self, id: str, request: FinishRequest) -> EpisodeView:
+        """End an episode from outside and start its scoring; again, it changes nothing.
+
+        Waits for its start and for a step in flight. `abort` gives it up at once, without a score.
+        Raises NotFound, Gone.
+        """
+        if request.reason == "abort":
+            return await self._cancel(id, "given up by its caller")
+        episode = self.core.live.get(id)
+        if episode is None:
+            view = await self._old(id)
+            if view.state == "scored":
+                return view
+            if view.state not in ENDED:
+                raise Elsewhere(f"episode {id} is driven by another server")
+            raise Gone(f"episode {id} is {view.state}: {view.reason}")
+        await episode.wait(_between_steps, None)
+        if episode.state == "running":
+            episode.answer = request.answer
+            terminated = request.reason == "model"
+            try:
+                await self._scoring.begin(
+                    episode, terminated=terminated, truncated=not terminated, reason=request.reason
+                )
+            except Conflict:
+                return await self.episode(id)
+        elif episode.state in ("failed", "expired", "cancelled"):
+            raise Gone(f"episode {id} is {episode.state}: {episode.reason}")
+        return live_view(episode)
+
+    async def cancel(self, id: str) -> EpisodeView:
+        """End an episode at once, without a score; again, it changes nothing. Raises NotFound."""
+        return await self._cancel(id, "cancelled by its caller")
+
+    async def delete(self, id: str) -> None:
+        """Cancel an episode if it lives and forget it; its steps stay answerable for a while. Raises NotFound."""
+        if id in self.core.live:
+            await self.cancel(id)
+        else:
+            row = await self._row(id)
+            if row.state not in ENDED:
+                raise Elsewhere(f"episode {id} is driven by another server")
+        await self.store.write(Change(rows=[(_DELETE, {"the_id": id, "now": time.time()})]))
+
+    async def reward(self, id: str, wait: float = 0.0) -> RewardView:
+        """The reward of an episode, after waiting for it for at most `wait` seconds. Raises NotFound."""
+        episode = self.core.live.get(id)
+        if episode is not None:
+            episode.renew()
+            await episode.wait(lambda one: one.reward is not None, wait)
+            return episode.reward or pending(live_view(episode, whole=False))
+        deadline = time.monotonic() + wait
+        while True:
+            view = await self._old(id)
+            if view.reward is not None or time.monotonic() >= deadline:
+                return view.reward or pending(view)
+            await asyncio.sleep(_POLL)
+
+    async def rewards(
+        self, *, run: str | None = None, after: int = 0, wait: float = 0.0, limit: int = 100
+    ) -> RewardsView:
+        """Rewards that became ready after a cursor, waiting for at most `wait` seconds for the first."""
+        deadline = time.monotonic() + wait
+        while True:
+            news = self.core.hub.next()
+            items = await queries.rewards(self.store, run=run, after=after, limit=limit)
+            left = deadline - time.monotonic()
+            if items or left <= 0:
+                last = items[-1].seq if items else None
+                return RewardsView(items=items, next=after if last is None else last)
+            await asyncio.wait([news], timeout=min(left, 1.0))
+
+    async def renew(self, *, run: str | None = None, ids: Sequence[str] | None = None) -> LeaseView:
+        """Renew the leases of a run's live episodes, or of some; `gone` are those that have none any more."""
+        live = self.core.live
+        wanted = list(ids) if ids is not None else [id for id, one in live.items() if one.run == run]
+        renewed = [id for id in wanted if id in live]
+        for id in renewed:
+            live[id].renew()
+        soonest = min((live[id].lease_until for id in renewed), default=None)
+        return LeaseView(renewed=renewed, gone=[id for id in wanted if id not in live], lease_expires_at=soonest)
+
+    async def put_run(self, run: str, request: RunRequest) -> RunView:
+        """Set a run's quotas, also for its episodes that live."""
+        row = {"id": run, "settings": dump(request.model_dump(exclude_defaults=True)), "at": time.time()}
+        await self.store.write(Change(rows=[(_UPSERT_RUN, row)]))
+        self.core.set_run(run, request)
+        for episode in self.core.live.values():
+            if episode.run == run:
+                episode.lease_s = self.core.lease_seconds(run)
+        return await self.run(run)
+
+    async def run(self, run: str) -> RunView:
+        """A run with its quotas and its episodes by state. Raises NotFound."""
+        rows = await self.store.rows(select(tables.runs).where(tables.runs.c.id == run))
+        states = await queries.states_of_run(self.store, run)
+        if not rows and not states:
+            raise NotFound(f"no run {run!r}; PUT /v1/runs/{run} makes one")
+        settings = RunRequest.model_validate(load(rows[0].settings)) if rows else RunRequest()
+        return RunView(
+            id=run,
+            max_concurrent=settings.max_concurrent,
+            qps=settings.qps,
+            priority=settings.priority,
+            lease_s=self.core.lease_seconds(run),
+            limits=settings.limits,
+            created_at=rows[0].created_at if rows else 0.0,
+            episodes=states,
+        )
+
+    def events(self, *, run: str | None = None, after: int | None = None) -> AsyncIterator[Event]:
+        """Every event after an id (None: only new ones), for ever. Raises StoreError."""
+        return follow(self.store, self.core.hub, run=run, after=self.store.last_event if after is None else after)
+
+    async def stats(
+        self, *, dataset: str | None = None, run: str | None = None, cursor: str | None = None, limit: int = 100
+    ) -> Page[TaskStats]:
+        """How each task went. Raises BadRequest (the cursor)."""
+        return await queries.task_stats(self.store, dataset=dataset, run=run, cursor=cursor, limit=limit)
+
+    async def tasks(
+        self,
+        *,
+        dataset: str | None = None,
+        split: str | None = None,
+        kind: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> Page[TaskView]:
+        """Tasks by id. Raises BadRequest (the cursor)."""
+        after = "" if cursor is None else queries.decode(cursor)
+        found = [
+            task for task in self._select(dataset, split) if task.id > after and (kind is None or task.kind == kind)
+        ]
+        shown = found[:limit]
+        return Page(
+            items=[task_view(task) for task in shown],
+            next=queries.encode(shown[-1].id) if len(found) > limit else None,
+        )
+
+    async def task(self, id: str) -> TaskView:
+        """A task with its instruction. Raises NotFound, TaskError."""
+        return task_view(self.registry.get(id), whole=True)
+
+    async def tools(
+        self, *, kind: str | None = None, dataset: str | None = None, task: str | None = None
+    ) -> list[Tool]:
+        """The tools of a task, of a dataset's tasks, or of every task. Raises NotFound, TaskError."""
+        if task is not None:
+            return self.core.play(self.registry.get(task)).tools
+        found: dict[str, Tool] = {}
+        for one in self._select(dataset, None):
+            if kind is None or one.kind == kind:
+                found |= {tool.name: tool for tool in environment(one.kind).tools(one)}
+        return list(found.values())
+
+    async def ready(self) -> ReadyView:
+        """Whether episodes can be served."""
+        checks = {"store": "ok", "backend": "ok"}
+        try:
+            await self.store.rows(select(1))
+        except StoreError as error:
+            checks["store"] = str(error)
+        try:
+            await self.core.backend.find(self.core.owner)
+        except FarmError as error:
+            checks["backend"] = str(error)
+        return ReadyView(ready=all(value == "ok" for value in checks.values()), checks=checks)
+
+    def counts(self) -> dict[str, int]:
+        """Live episodes by state."""
+        counts: dict[str, int] = {}
+        for episode in self.core.live.values():
+            counts[episode.state] = counts.get(episode.state, 0) + 1
+        return counts
+
+    async def _create(self, request: EpisodeRequest, run: str, key: str | None, digest: str) -> list[EpisodeView]:
+        core = self.core
+        task = self._pick(request)
+        play = core.play(task)
+        core.toolbox.admit(run, request.n)
+        episodes: list[Episode] = []
+        settings = core.settings
+        config = {
+            "max_turns": settings.max_turns,
+            "timeout_s": task.config.agent.timeout_sec or settings.episode_timeout,
+            "step_timeout_s": settings.step_timeout,
+            "output_limit": settings.output_limit,
+        }
+        quotas = core.runs.get(run, RunRequest())
+        limits = merged(request.limits, quotas.limits, config)
+        for index, id in enumerate(new_ids(request.n)):
+            episode = Episode(id, run, play, limits, created_at=time.time())
+            group = request.group_id or (episodes[0].group_id if episodes else f"g-{id}")
+            episode.group_id = group if request.n > 1 or request.group_id else None
+            if request.n > 1 or request.rollout_index is not None:
+                episode.rollout_index = (request.rollout_index or 0) + index
+            episode.policy_version = request.policy_version
+            episode.lease_s = core.lease_seconds(run)
+            episodes.append(episode)
+        change = Change(rows=[(INSERT_EPISODE, created(episode, core.owner)) for episode in episodes])
+        change.events = [happened(episode, "episode.state", state="queued", task=task.id) for episode in episodes]
+        if key is not None:
+            ids = dump([episode.id for episode in episodes])
+            row = {"run": run, "key": key, "digest": digest, "episodes": ids, "created_at": time.time()}
+            change.rows.append((INSERT_REQUEST, row))
+        await core.store.write(change)
+        for episode in episodes:
+            core.live[episode.id] = episode
+            episode.renew()
+            self._leases.watch(episode)
+            self._admission.launch(episode)
+        return [live_view(episode) for episode in episodes]
+
+    async def _known(self, run: str, key: str, digest: str) -> list[EpisodeView] | None:
+        rows = await self.store.rows(_KEY, {"run": run, "key": key})
+        if not rows:
+            return None
+        if rows[0].digest != digest:
+            raise Conflict(f"Idempotency-Key {key!r} was used before with another body; make up a new one")
+        return [await self.episode(id) for id in load(rows[0].episodes)]
+
+    def _pick(self, request: EpisodeRequest) -> Task:
+        """The task that a request means. Raises NotFound, TaskError."""
+        if request.task_id is not None:
+            return self.registry.get(request.task_id)
+        tasks = self._select(request.dataset, request.split)
+        if not tasks:
+            raise NotFound(f"no task in dataset {request.dataset!r}, split {request.split!r}")
+        if request.seed is not None:
+            return random.Random(request.seed).choice(tasks)
+        assert request.index is not None
+        if request.index >= len(tasks):
+            raise NotFound(f"index {request.index}: dataset {request.dataset!r} has {len(tasks)} tasks")
+        return tasks[request.index]
+
+    def _select(self, dataset: str | None, split: str | None) -> list[Task]:
+        """Tasks by id; a split is `metadata.split` of the task."""
+        return [
+            task
+            for task in self.registry.all()
+            if (dataset is None or dataset_of(task.id) == dataset)
+            and (split is None or task.config.metadata.get("split") == split)
+        ]
+
+    async def _row(self, id: str) -> Any:
+        row = await queries.episode_row(self.store, id)
+        if row is None:
+            raise NotFound(f"no episode {id!r}")
+        return row
+
+    async def _old(self, id: str) -> EpisodeView:
+        """An episode that does not live in this process. Raises NotFound."""
+        row = await self._row(id)
+        try:
+            play = self.core.play(self.registry.get(row.task))
+        except (NotFound, TaskError):
+            play = None
+        return row_view(row, row.turn, await queries.reward_of(self.store, id), play)
+
+    async def _step_of_old(self, id: str, step_id: str, request: StepRequest | None) -> StepView | None:
+        row = await self._row(id)
+        if row.state not in ENDED:
+            raise Elsewhere(f"episode {id} is driven by another server")
+        try:
+            view = await self._steps.stored(id, step_id, request)
+        except NotFound:
+            if request is None and row.state == "scored":
+                raise
+            view = None
+        if view is None:
+            raise Gone(f"episode {id} is {row.state} ({row.reason or 'its reward is ready'}) and takes no more steps")
+        return view
+
+    async def _cancel(self, id: str, why: str) -> EpisodeView:
+        episode = self.core.live.get(id)
+        if episode is None:
+            view = await self._old(id)
+            if view.state not in ENDED:
+                raise Elsewhere(f"episode {id} is driven by another server")
+            return view
+        try:
+            await self.core.end(episode, "cancelled", self.core.verdict(episode, "invalid", reason=why))
+        except Conflict:
+            if not episode.ended:  # it moved on while we wrote: try once more from where it is
+                await self.core.end(episode, "cancelled", self.core.verdict(episode, "invalid", reason=why))
+        return await self.episode(id)
+
+
+def _between_steps(episode: Episode) -> bool:
+    return episode.state not in ("queued", "starting") and episode.current is None

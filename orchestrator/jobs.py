@@ -1,0 +1,137 @@
+"""Scoring: what the agent left is saved, then judged; a fault of the farm is tried again, then null, never 0."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from sqlalchemy import bindparam, update
+
+from envfarm.envs.base import Reward, ScoreContext
+from envfarm.orchestrator import tables
+from envfarm.orchestrator.codec import dump
+from envfarm.orchestrator.core import INSERT_ARTIFACT, Core
+from envfarm.orchestrator.episodes import Episode, happened
+from envfarm.orchestrator.store import Change
+from envfarm.toolbox.errors import Conflict, FarmError, SandboxError, SandboxLost
+
+log = logging.getLogger(__name__)
+
+_SAVE = update(tables.episodes).where(tables.episodes.c.id == bindparam("the_id")).values(evidence=bindparam("new"))
+_PAUSE = 0.5  # seconds before the second attempt, doubled after each
+
+
+class Scoring:
+    """Scores episodes in the background, one job for each."""
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+
+    async def begin(
+        self, episode: Episode, *, terminated: bool, truncated: bool, reason: str | None, also: Change | None = None
+    ) -> None:
+        """End the agent's part of an episode, durably, and start its job. Raises Conflict, StoreError."""
+        await self.core.change(
+            episode,
+            "scoring",
+            also=also,
+            terminated=terminated,
+            truncated=truncated,
+            reason=reason,
+            answer=None if episode.answer is None else dump(episode.answer),
+        )
+        self.launch(episode)
+
+    def launch(self, episode: Episode) -> None:
+        """Start the job of an episode that is in the state `scoring`."""
+        episode.work = self.core.spawn(self._job(episode), f"score-{episode.id}")
+
+    async def _job(self, episode: Episode) -> None:
+        try:
+            if episode.evidence is None:
+                await self._collect(episode)
+            if not episode.play.env.needs_sandbox(episode.play.task):
+                self.core.give_back(episode)
+            reward, attempts = await self._attempts(episode)
+            await self._reward(episode, reward, attempts)
+        except SandboxLost as error:
+            await self.core.fail(
+                episode, f"the sandbox was lost while scoring ({error.cause}): {error}", lost=error.cause
+            )
+        except Conflict:
+            log.info("%s: cancelled while it was scored", episode.id)
+        except FarmError as error:
+            await self.core.fail(episode, f"scoring failed: {error}")
+        except Exception as error:  # a job must end in a reward or in the reason why there is none
+            log.exception("%s: scoring failed", episode.id)
+            await self.core.fail(episode, f"scoring failed: {type(error).__name__}: {error}")
+
+    def _context(self, episode: Episode) -> ScoreContext:
+        return ScoreContext(
+            sandbox=episode.sandbox,
+            fresh=self.core.toolbox.fresh,
+            images=self.core.images,
+            artifacts=self.core.artifacts,
+            answer=episode.answer,
+            saved=dict(episode.evidence or {}),
+        )
+
+    async def _collect(self, episode: Episode) -> None:
+        """Save what scoring needs from the agent's sandbox. Raises SandboxError when that is gone."""
+        saved: dict[str, str] = {}
+        for attempt in range(self.core.settings.score_attempts):
+            try:
+                saved = await episode.play.env.collect(episode.play.task, self._context(episode))
+                break
+            except SandboxLost:
+                raise
+            except SandboxError as error:
+                if attempt + 1 == self.core.settings.score_attempts:
+                    raise
+                log.warning("%s: collecting failed, trying again: %s", episode.id, error)
+                await asyncio.sleep(_PAUSE * 2**attempt)
+        change = Change(rows=[(_SAVE, {"the_id": episode.id, "new": dump(saved)})])
+        for name, digest in saved.items():
+            change.rows.append((INSERT_ARTIFACT, {"episode": episode.id, "name": f"saved/{name}", "digest": digest}))
+        change.events.append(happened(episode, "episode.collected", evidence=saved))
+        await self.core.store.write(change)
+        episode.evidence = saved
+
+    async def _attempts(self, episode: Episode) -> tuple[Reward | SandboxError, int]:
+        """The reward, or the last fault, and how many attempts it took."""
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return await episode.play.env.score(episode.play.task, self._context(episode)), attempt
+            except SandboxError as error:
+                log.warning("%s: scoring attempt %d failed: %s", episode.id, attempt, error)
+                if attempt >= self.core.settings.score_attempts:
+                    return error, attempt
+            await self._drop_dead_sandbox(episode)
+            await asyncio.sleep(_PAUSE * 2 ** (attempt - 1))
+
+    async def _drop_dead_sandbox(self, episode: Episode) -> None:
+        """Forget the agent's sandbox when it is that which died."""
+        if episode.sandbox is None:
+            return
+        try:
+            await episode.sandbox.processes()
+        except SandboxError:
+            self.core.give_back(episode)
+
+    async def _reward(self, episode: Episode, reward: Reward | SandboxError, attempts: int) -> None:
+        verdict = self.core.verdict
+        if isinstance(reward, SandboxError):
+            why = f"the farm could not score it in {attempts} attempts: {reward}"
+            view = verdict(episode, "error", reason=why, value=None, parts={}, evidence=dict(episode.evidence or {}))
+        else:
+            view = verdict(
+                episode,
+                "invalid" if reward.value is None else "done",
+                reason=reward.reason,
+                value=reward.value,
+                parts=reward.parts,
+                evidence=reward.evidence,
+            )
+        await self.core.end(episode, "scored", view, attempts=attempts)

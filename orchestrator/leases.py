@@ -1,0 +1,104 @@
+"""Leases and other clockwork: one heap of deadlines for all episodes, one heartbeat, one broom."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+import time
+
+from sqlalchemy import and_, bindparam, delete, func, select, update
+
+from envfarm.orchestrator import tables
+from envfarm.orchestrator.core import Core
+from envfarm.orchestrator.episodes import Episode, happened
+from envfarm.orchestrator.store import Change, StoreError
+from envfarm.toolbox.errors import Conflict
+
+log = logging.getLogger(__name__)
+
+_TICK = 0.25  # seconds between two looks at the heap
+_SWEEP = 60.0  # seconds between two sweeps
+_WARN = 0.25  # of the lease left when `lease.expiring` is sent
+
+_BEAT = update(tables.servers).where(tables.servers.c.id == bindparam("the_id")).values(heartbeat_at=bindparam("now"))
+_FORGET = delete(tables.episodes).where(tables.episodes.c.deleted_at < bindparam("before"))
+_FORGET_EVENTS = delete(tables.events).where(
+    and_(
+        tables.events.c.at < bindparam("before"),
+        tables.events.c.id < select(func.max(tables.events.c.id)).scalar_subquery(),
+    )
+)
+_FORGET_REQUESTS = delete(tables.requests).where(tables.requests.c.created_at < bindparam("before"))
+
+
+class Leases:
+    """Ends the episodes that nobody renewed."""
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self._heap: list[tuple[float, bool, str]] = []  # when to look, whether it was warned, episode
+
+    def watch(self, episode: Episode) -> None:
+        """Look after an episode's lease from now on."""
+        heapq.heappush(self._heap, (_warn_at(episode), False, episode.id))
+
+    async def run(self) -> None:
+        """Do everything that is due, for ever."""
+        beat = sweep = time.monotonic()
+        while True:
+            await asyncio.sleep(_TICK)
+            try:
+                await self._expire(time.time())
+                if time.monotonic() - beat >= self.core.settings.heartbeat:
+                    beat = time.monotonic()
+                    await self._beat()
+                if time.monotonic() - sweep >= _SWEEP:
+                    sweep = time.monotonic()
+                    await self.sweep(time.time())
+            except StoreError as error:
+                log.error("leases: %s", error)
+                await asyncio.sleep(1.0)
+
+    async def sweep(self, now: float) -> None:
+        """Forget what was deleted, and events and idempotency keys that are too old."""
+        settings = self.core.settings
+        rows = [
+            (_FORGET, {"before": now - settings.keep_deleted}),
+            (_FORGET_EVENTS, {"before": now - settings.keep_events}),
+            (_FORGET_REQUESTS, {"before": now - settings.keep_events}),
+        ]
+        await self.core.store.write(Change(rows=list(rows)))
+
+    async def _expire(self, now: float) -> None:
+        while self._heap and self._heap[0][0] <= now:
+            _, warned, id = heapq.heappop(self._heap)
+            episode = self.core.live.get(id)
+            if episode is None or episode.state == "scoring":
+                continue
+            if episode.current is not None and episode.current.done is not None and not episode.current.done.done():
+                episode.renew()  # a step that runs is a sign of life
+            if episode.lease_until <= now:
+                await self._end(episode)
+            elif _warn_at(episode) <= now:
+                if not warned:
+                    event = happened(episode, "lease.expiring", expires_at=episode.lease_until)
+                    self.core.store.submit(Change(events=[event]))
+                heapq.heappush(self._heap, (episode.lease_until, True, id))
+            else:
+                heapq.heappush(self._heap, (_warn_at(episode), False, id))
+
+    async def _end(self, episode: Episode) -> None:
+        why = f"its lease of {episode.lease_s:g} s was not renewed"
+        also = Change(events=[happened(episode, "lease.expired")])
+        try:
+            await self.core.end(episode, "expired", self.core.verdict(episode, "invalid", reason=why), also=also)
+        except Conflict:
+            log.info("%s: ended otherwise while it expired", episode.id)
+
+    async def _beat(self) -> None:
+        await self.core.store.write(Change(rows=[(_BEAT, {"the_id": self.core.owner, "now": time.time()})]))
+
+
+def _warn_at(episode: Episode) -> float:
+    return episode.lease_until - _WARN * episode.lease_s

@@ -1,0 +1,343 @@
+"""Steps: each one runs once, however often it is sent and whenever the server dies."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import and_, bindparam, select, update
+
+from envfarm.orchestrator import tables
+from envfarm.orchestrator.codec import dump, load
+from envfarm.orchestrator.core import INSERT_ARTIFACT, Core
+from envfarm.orchestrator.episodes import Episode, Step, happened
+from envfarm.orchestrator.jobs import Scoring
+from envfarm.orchestrator.schemas import Call, CallResult, StepInfo, StepRequest, StepView
+from envfarm.orchestrator.store import INSERT_STEP, Change
+from envfarm.toolbox.errors import Conflict, FarmError, Gone, NotFound, SandboxError, SandboxLost
+from envfarm.toolbox.tools.base import ToolContext, ToolResult
+from envfarm.toolbox.tools.call import call_tool
+
+log = logging.getLogger(__name__)
+
+_THIS = and_(tables.steps.c.episode == bindparam("the_episode"), tables.steps.c.step_id == bindparam("the_step"))
+_ONE = select(tables.steps).where(_THIS)
+_DONE_SO_FAR = update(tables.steps).where(_THIS).values(results=bindparam("new_results"))
+_names = ("results", "terminated", "truncated", "reason", "finished_at")
+_DONE = update(tables.steps).where(_THIS).values(**{name: bindparam(f"new_{name}") for name in _names})
+
+
+class ShuttingDown(FarmError):
+    """The server is going down; what was asked goes on after its restart."""
+
+    status = 503
+
+
+class Steps:
+    """Runs the steps of live episodes."""
+
+    def __init__(self, core: Core, scoring: Scoring) -> None:
+        self.core = core
+        self.scoring = scoring
+
+    async def step(self, episode: Episode, request: StepRequest) -> StepView | None:
+        """Run a step, or answer it from what is known of it; None when it still runs after `request.wait` seconds.
+
+        Raises Conflict (another body, a wrong turn, another step in flight), Gone, SandboxError, StoreError.
+        """
+        digest = _digest(request.calls)
+        current = episode.current
+        if current is not None and current.step_id == request.step_id:
+            _same(current.digest, digest, request.step_id)
+            if current.done is None or current.done.done():  # it failed before its end: take it up again
+                current.resumed = True
+                self._launch(episode, current)
+            return await self._wait(episode, current, request.wait)
+        if episode.step_ids is not None and request.step_id in episode.step_ids:
+            return await self._again(episode, request.step_id, digest)
+        step = self._accept(episode, request, digest)
+        self._launch(episode, step)
+        return await self._wait(episode, step, request.wait)
+
+    async def result(self, episode: Episode, step_id: str, wait: float) -> StepView | None:
+        """The result of a step that was sent; None when it still runs after `wait` seconds. Raises NotFound."""
+        current = episode.current
+        if current is not None and current.step_id == step_id:
+            if current.done is None:
+                return None
+            return await self._wait(episode, current, wait)
+        return await self._again(episode, step_id, None)
+
+    def resume(self, episode: Episode, step: Step) -> None:
+        """Go on with a step that an earlier process began."""
+        step.resumed = True
+        episode.current = step
+        self._launch(episode, step)
+
+    async def stored(self, episode_id: str, step_id: str, request: StepRequest | None = None) -> StepView | None:
+        """A step's result from the store, None when it has none. Raises NotFound, Conflict (other calls)."""
+        return await self._stored(episode_id, step_id, None if request is None else _digest(request.calls))
+
+    async def _stored(self, episode_id: str, step_id: str, digest: str | None) -> StepView | None:
+        rows = await self.core.store.rows(_ONE, {"the_episode": episode_id, "the_step": step_id})
+        if not rows:
+            raise NotFound(f"no step {step_id!r} in episode {episode_id}")
+        row = rows[0]
+        if digest is not None:
+            _same(row.digest, digest, step_id)
+        return None if row.finished_at is None else view_of_row(row)
+
+    def _accept(self, episode: Episode, request: StepRequest, digest: str) -> Step:
+        if episode.state not in ("queued", "starting", "running"):
+            raise _gone(episode)
+        if episode.current is not None:
+            raise Conflict(
+                f"step {episode.current.step_id!r} (turn {episode.current.turn}) of episode {episode.id} "
+                "has not ended; wait for it before you send another one"
+            )
+        if request.turn is not None and request.turn != episode.turn:
+            raise Conflict(f"turn {request.turn} was sent, but episode {episode.id} is at turn {episode.turn}")
+        step = Step(request.step_id, episode.turn, digest, request.calls, timeout_s=request.timeout_s)
+        step.policy_version = request.policy_version or episode.policy_version
+        episode.current = step
+        return step
+
+    def _launch(self, episode: Episode, step: Step) -> None:
+        step.done = self.core.spawn(self._run(episode, step))
+        step.done.add_done_callback(_retrieve)
+
+    async def _wait(self, episode: Episode, step: Step, wait: float | None) -> StepView | None:
+        assert step.done is not None
+        if not step.done.done():
+            await asyncio.wait([step.done], timeout=wait)
+            if not step.done.done():
+                return None
+        if step.done.cancelled():
+            if self.core.closing:
+                raise ShuttingDown("the server is shutting down; send the step again")
+            raise _gone(episode)
+        return step.done.result()
+
+    async def _again(self, episode: Episode, step_id: str, digest: str | None) -> StepView | None:
+        last = episode.last
+        if last is not None and last.step_id == step_id:
+            if digest is not None:
+                _same(last.digest, digest, step_id)
+            return last.view
+        return await self._stored(episode.id, step_id, digest)
+
+    async def _run(self, episode: Episode, step: Step) -> StepView:
+        if not step.resumed:
+            self.core.store.submit(_started(episode, step))  # durable before the answer: later changes come after it
+        if episode.state in ("queued", "starting"):
+            await episode.wait(lambda one: one.state not in ("queued", "starting"), None)
+        if episode.state != "running":
+            raise _gone(episode)
+        try:
+            await self._calls(episode, step)
+        except SandboxLost as error:
+            await self.core.fail(episode, f"the sandbox was lost ({error.cause}): {error}", lost=error.cause)
+            raise
+        await self._save(episode, step)
+        return step.view  # type: ignore[return-value]
+
+    async def _calls(self, episode: Episode, step: Step) -> None:
+        """Run the calls that have no result yet, until one ends the episode or reaches a limit."""
+        for index in range(len(step.results), len(step.calls)):
+            if step.terminated or step.truncated:
+                break
+            if index:  # only the sandbox's last command can be asked for again: this one must be safe before the next
+                await self.core.store.write(_so_far(episode, step))
+            left = _time_left(episode)
+            if left <= 0:
+                _cut(step, "time")
+                break
+            call = step.calls[index]
+            result = await self._call(episode, step, index, call, left)
+            step.resumed = False
+            step.results.append(_result(call, result))
+            self._judge(episode, step, result)
+        limits = episode.limits
+        if not step.terminated and not step.truncated and limits.max_turns and step.turn + 1 >= limits.max_turns:
+            _cut(step, "turns")
+
+    async def _call(self, episode: Episode, step: Step, index: int, call: Call, left: float) -> ToolResult:
+        core, limits, task = self.core, episode.limits, episode.play.task
+        if (quota := core.runs.get(episode.run)) is not None and quota.qps:
+            waited = await core.toolbox.throttle(episode.run, call.name)
+            if waited:
+                event = happened(episode, "quota.throttled", tool=call.name[:80], seconds=round(waited, 3))
+                core.store.submit(Change(events=[event]))
+        sandbox = episode.sandbox
+        if sandbox is None:
+            raise SandboxError(f"episode {episode.id} has no sandbox")
+        most = limits.step_timeout_s or core.settings.step_timeout
+        user = task.config.agent.user
+        context = ToolContext(
+            sandbox=sandbox,
+            artifacts=core.artifacts,
+            command_id=f"{episode.id}:{step.key}:{index}",
+            timeout=min(step.timeout_s or most, most, left),
+            output_limit=limits.output_limit or core.settings.output_limit,
+            user=None if user is None else str(user),
+            cwd=task.config.environment.workdir,
+            resumed=step.resumed,
+        )
+        return await call_tool(episode.play.tools, call.name, call.arguments, context)
+
+    def _judge(self, episode: Episode, step: Step, result: ToolResult) -> None:
+        """Count what a call used, and end the episode where it finished or a limit is reached."""
+        limits = episode.limits
+        episode.output += len(result.content)
+        episode.errors += result.is_error
+        if result.finished:
+            step.terminated = True
+            step.reason = "finish"
+            episode.answer = result.answer
+        elif limits.max_errors is not None and episode.errors >= limits.max_errors:
+            _cut(step, "errors")
+        elif limits.max_output is not None and episode.output >= limits.max_output:
+            _cut(step, "output")
+        elif result.timed_out and _time_left(episode) <= 0:
+            _cut(step, "time")
+
+    async def _save(self, episode: Episode, step: Step) -> None:
+        """Make a step's result durable, together with the end of the episode where it is one."""
+        view = StepView.model_construct(
+            step_id=step.step_id,
+            turn=step.turn,
+            results=[CallResult.model_construct(**result) for result in step.results],
+            terminated=step.terminated,
+            truncated=step.truncated,
+            info=StepInfo.model_construct(reason=step.reason),
+        )
+        change = _finished(episode, step)
+        if step.terminated or step.truncated:
+            await self.scoring.begin(
+                episode, terminated=step.terminated, truncated=step.truncated, reason=step.reason, also=change
+            )
+        else:
+            await self.core.store.submit(change)
+        step.view = view
+        episode.turn = step.turn + 1
+        episode.last, episode.current = step, None
+        if episode.step_ids is None:
+            episode.step_ids = set()
+        episode.step_ids.add(step.step_id)
+        episode.renew()
+        if episode.waiters:
+            episode.notify()
+
+
+def _started(episode: Episode, step: Step) -> Change:
+    row = {
+        "episode": episode.id,
+        "step_id": step.step_id,
+        "turn": step.turn,
+        "digest": step.digest,
+        "calls": dump([{"id": call.id, "name": call.name, "arguments": call.arguments} for call in step.calls]),
+        "timeout_s": step.timeout_s,
+        "terminated": False,
+        "truncated": False,
+        "policy_version": step.policy_version,
+        "started_at": step.started_at,
+    }
+    return Change(
+        rows=[(INSERT_STEP, row)], events=[happened(episode, "step.started", step_id=step.step_id, turn=step.turn)]
+    )
+
+
+def _so_far(episode: Episode, step: Step) -> Change:
+    key = {"the_episode": episode.id, "the_step": step.step_id}
+    return Change(rows=[(_DONE_SO_FAR, {**key, "new_results": dump(step.results)})])
+
+
+def _finished(episode: Episode, step: Step) -> Change:
+    row = {
+        "the_episode": episode.id,
+        "the_step": step.step_id,
+        "new_results": dump(step.results),
+        "new_terminated": step.terminated,
+        "new_truncated": step.truncated,
+        "new_reason": step.reason,
+        "new_finished_at": time.time(),
+    }
+    change = Change(rows=[(_DONE, row)])
+    change.events.append(happened(episode, "step.finished", step_id=step.step_id, turn=step.turn))
+    for index, result in enumerate(step.results):
+        for name, digest in result.get("artifacts", {}).items():
+            kept = {"episode": episode.id, "name": f"steps/{step.turn}/{index}/{name}", "digest": digest}
+            change.rows.append((INSERT_ARTIFACT, kept))
+    return change
+
+
+def _result(call: Call, result: ToolResult) -> dict[str, Any]:
+    """A CallResult as the store keeps it."""
+    return {
+        "id": call.id,
+        "name": call.name,
+        "content": result.content,
+        "is_error": result.is_error,
+        "exit_code": result.exit_code,
+        "truncated": result.truncated,
+        "timed_out": result.timed_out,
+        "seconds": round(result.seconds, 6),
+        "artifacts": result.artifacts,
+    }
+
+
+def view_of_row(row: Any) -> StepView:
+    """A finished step as its row has it."""
+    return StepView.model_construct(
+        step_id=row.step_id,
+        turn=row.turn,
+        results=[CallResult.model_construct(**result) for result in load(row.results)],
+        terminated=row.terminated,
+        truncated=row.truncated,
+        info=StepInfo.model_construct(reason=row.reason),
+    )
+
+
+def step_of_row(row: Any) -> Step:
+    """A step in flight as its row has it."""
+    calls = [Call.model_construct(**call) for call in load(row.calls)]
+    step = Step(row.step_id, row.turn, row.digest, calls, timeout_s=row.timeout_s)
+    step.policy_version = row.policy_version
+    step.started_at = row.started_at
+    step.results = load(row.results) if row.results else []
+    return step
+
+
+def _digest(calls: Sequence[Call]) -> str:
+    text = dump([(call.id, call.name, call.arguments) for call in calls])
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _same(known: str, sent: str, step_id: str) -> None:
+    if known != sent:
+        raise Conflict(f"step {step_id!r} was sent before with other calls; give a new step another step_id")
+
+
+def _gone(episode: Episode) -> Gone:
+    why = f" ({episode.reason})" if episode.reason else ""
+    return Gone(f"episode {episode.id} is {episode.state}{why} and takes no more steps")
+
+
+def _cut(step: Step, reason: str) -> None:
+    step.truncated = True
+    step.reason = reason
+
+
+def _time_left(episode: Episode) -> float:
+    if episode.limits.timeout_s is None or episode.started_at is None:
+        return float("inf")
+    return episode.started_at + episode.limits.timeout_s - time.time()
+
+
+def _retrieve(task: asyncio.Task[StepView]) -> None:
+    if not task.cancelled():
+        task.exception()  # nobody may be waiting any more; the next one who asks gets it
