@@ -89,7 +89,9 @@ class Store:
         self.committed: list[Callable[[], None]] = []  # called after each commit that held events
 
     async def open(self) -> None:
-        """Migrate to the newest tables and start the writer. Raises StoreError."""
+        """Migrate to the newest tables and start the writer; once open, it changes nothing. Raises StoreError."""
+        if self._writer is not None:
+            return
         if self.sqlite and self.url.database:
             Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
         try:
