@@ -157,8 +157,8 @@ def _tasks(settings: Settings) -> Finding:
     except TaskError as error:
         return Finding("tasks", "missing", "", _short(error))
     if broken := registry.errors():
-        id, error = next(iter(broken.items()))
-        return Finding("tasks", "note", f"{len(broken)} of {len(registry)} cannot be read", f"{id}: {_short(error)}")
+        id, why = next(iter(broken.items()))
+        return Finding("tasks", "note", f"{len(broken)} of {len(registry)} cannot be read", f"{id}: {_short(why)}")
     return Finding("tasks", "ok", f"{len(registry)}")
 
 
