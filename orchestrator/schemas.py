@@ -261,6 +261,12 @@ class RewardsView(_View):
     next: int = Field(description="what to give as `after` next time")
 
 
+class ArtifactsView(_View):
+    """Name to digest, see /v1/artifacts/{digest}."""
+
+    artifacts: dict[str, str]
+
+
 class RunRequest(_Request):
     """The quotas of a run; whatever is left out gets its default."""
 

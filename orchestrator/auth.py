@@ -1,0 +1,83 @@
+"""Who may call: bearer tokens, for the whole farm or for one run; without tokens only this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from ipaddress import ip_address
+
+from envfarm.toolbox.errors import BadRequest
+
+
+class Unauthorized(BadRequest):
+    """No token, or one that is not known."""
+
+    type = "unauthorized"
+    status = 401
+
+
+class Forbidden(BadRequest):
+    """The token is known, but not for this."""
+
+    type = "forbidden"
+    status = 403
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls; `run` is the only run it may see, None for all."""
+
+    run: str | None = None
+
+
+ANYONE = Caller()
+
+
+class Auth:
+    """Checks the `Authorization` header. Tokens are written `TOKEN`, or `TOKEN:RUN` for one run only."""
+
+    def __init__(self, tokens: Sequence[str]) -> None:
+        # Keyed by digest: a look-up by the token itself would tell by its time how much of a guess is right.
+        self._callers = {_digest(token): Caller(run or None) for token, _, run in (t.partition(":") for t in tokens)}
+
+    @property
+    def open(self) -> bool:
+        """Whether there are no tokens: then only this machine may call."""
+        return not self._callers
+
+    def caller(self, authorization: str | None, host: str, origin: str | None) -> Caller:
+        """Who sent a request with these headers. Raises Unauthorized, Forbidden."""
+        if self.open:
+            _local_only(host, origin)
+            return ANYONE
+        if authorization is None:
+            raise Unauthorized("send the header `Authorization: Bearer TOKEN`")
+        scheme, _, token = authorization.partition(" ")
+        caller = self._callers.get(_digest(token.strip()))
+        if scheme.lower() != "bearer" or caller is None:
+            raise Unauthorized("the token is not known; check the server's setting `tokens`")
+        return caller
+
+
+@lru_cache(maxsize=64)
+def loopback(host: str) -> bool:
+    """Whether a host name or address means this machine."""
+    try:
+        return host == "localhost" or ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _local_only(host: str, origin: str | None) -> None:
+    """Keep web pages in this machine's browser out: they reach loopback too, by their own or a rebound name."""
+    name = host if host.endswith("]") else host.rpartition(":")[0] or host
+    if not loopback(name):
+        raise Forbidden(f"a server without tokens answers only to localhost, not to {host!r}; set `tokens`")
+    if origin is not None and origin.partition("://")[2] != host:
+        raise Forbidden(f"a server without tokens answers no page of {origin}; set `tokens`")
+
+
+def _digest(token: str) -> bytes:
+    return sha256(token.encode()).digest()

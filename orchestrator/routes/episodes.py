@@ -1,0 +1,61 @@
+"""Episodes, from creation to reward."""
+
+from __future__ import annotations
+
+from envfarm.orchestrator.http import Nothing, Request
+from envfarm.orchestrator.routes.queries import Episodes, Wait
+from envfarm.orchestrator.schemas import (
+    ArtifactsView,
+    EpisodeRequest,
+    EpisodesCreated,
+    EpisodeView,
+    FinishRequest,
+    Page,
+    RewardView,
+)
+
+
+async def create(request: Request[Nothing, EpisodeRequest]) -> EpisodesCreated:
+    """Create an episode or a group without waiting for sandboxes; header Idempotency-Key makes it safe to repeat."""
+    headers = request.http.headers
+    run = request.run(request.body.run or headers.get("X-Run-Id")) or "default"
+    created = await request.farm.create(request.body, run=run, idempotency_key=headers.get("Idempotency-Key"))
+    return EpisodesCreated.model_construct(episodes=created)
+
+
+async def listed(request: Request[Episodes, Nothing]) -> Page[EpisodeView]:
+    """Episodes, newest first, without their messages and tools."""
+    query = request.query
+    return await request.farm.list_episodes(
+        run=request.run(query.run), state=query.state, cursor=query.cursor, limit=query.limit
+    )
+
+
+async def get(request: Request[Wait, Nothing]) -> EpisodeView:
+    """An episode; `wait` waits while it is queued or starting."""
+    return await request.farm.episode(await request.episode(), request.query.wait)
+
+
+async def delete(request: Request[Nothing, Nothing]) -> None:
+    """Cancel an episode if it lives, and forget it."""
+    await request.farm.delete(await request.episode())
+
+
+async def finish(request: Request[Nothing, FinishRequest]) -> EpisodeView:
+    """End an episode from outside and start its scoring."""
+    return await request.farm.finish(await request.episode(), request.body)
+
+
+async def cancel(request: Request[Nothing, Nothing]) -> EpisodeView:
+    """End an episode at once, without a score."""
+    return await request.farm.cancel(await request.episode())
+
+
+async def reward(request: Request[Wait, Nothing]) -> RewardView:
+    """The reward of an episode; `wait` waits until it is no longer pending."""
+    return await request.farm.reward(await request.episode(), request.query.wait)
+
+
+async def artifacts(request: Request[Nothing, Nothing]) -> ArtifactsView:
+    """Everything that an episode kept: whole outputs, diffs, test reports, logs."""
+    return ArtifactsView(artifacts=await request.farm.artifacts_of(await request.episode()))

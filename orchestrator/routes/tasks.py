@@ -1,0 +1,36 @@
+"""Tasks, their tools, and how they went."""
+
+from __future__ import annotations
+
+from envfarm.orchestrator.http import Nothing, Request
+from envfarm.orchestrator.routes.queries import Stats, Tasks, Tools
+from envfarm.orchestrator.schemas import Page, TaskStats, TaskView, ToolsView
+from envfarm.toolbox.tools.formats import describe
+
+
+async def listed(request: Request[Tasks, Nothing]) -> Page[TaskView]:
+    """Tasks in the order of their ids."""
+    query = request.query
+    return await request.farm.tasks(
+        dataset=query.dataset, split=query.split, kind=query.kind, cursor=query.cursor, limit=query.limit
+    )
+
+
+async def get(request: Request[Nothing, Nothing]) -> TaskView:
+    """A task with its instruction."""
+    return await request.farm.task(request.path("task"))
+
+
+async def tools(request: Request[Tools, Nothing]) -> ToolsView:
+    """The tools that a model is offered, in the format of a trainer."""
+    query = request.query
+    found = await request.farm.tools(kind=query.kind, dataset=query.dataset, task=query.task)
+    return ToolsView(tools=describe(found, query.format))
+
+
+async def stats(request: Request[Stats, Nothing]) -> Page[TaskStats]:
+    """How the episodes of each task went."""
+    query = request.query
+    return await request.farm.stats(
+        dataset=query.dataset, run=request.run(query.run), cursor=query.cursor, limit=query.limit
+    )
