@@ -9,8 +9,11 @@ from importlib.resources import files
 from pathlib import Path
 
 from envfarm.tasks.folder import load
-from envfarm.tasks.spec import Task
+from envfarm.tasks.spec import NetworkMode, Task
 from envfarm.toolbox.errors import NotFound, TaskError
+from envfarm.toolbox.sandboxes.base import Isolation, Network
+
+_MODES: dict[Network, NetworkMode] = {"none": "no-network", "allowlist": "allowlist", "public": "public"}
 
 
 def samples() -> Path:
@@ -38,10 +41,13 @@ def discover(root: Path) -> dict[str, Path]:
 class Registry:
     """Tasks by id, read when first asked for. A broken folder is an error of that task alone.
 
+    `isolation` and `network` are those of tasks that ask for none.
     Raises TaskError when a root is missing or two folders have one id.
     """
 
-    def __init__(self, roots: Sequence[Path]) -> None:
+    def __init__(self, roots: Sequence[Path], *, isolation: Isolation = "runc", network: Network = "none") -> None:
+        self._isolation: Isolation = isolation
+        self._network = _MODES[network]
         self._paths: dict[str, Path] = {}
         self._tasks: dict[str, Task] = {}
         for root in roots:
@@ -57,8 +63,18 @@ class Registry:
             hint = f"did you mean {near[0]!r}?" if near else "see `envfarm tasks list`"
             raise NotFound(f"no task {id!r}; {hint}")
         if id not in self._tasks:
-            self._tasks[id] = load(self._paths[id], id=id)
+            self._tasks[id] = self._with_defaults(load(self._paths[id], id=id))
         return self._tasks[id]
+
+    def _with_defaults(self, task: Task) -> Task:
+        config = task.config
+        if config.envfarm.isolation is None:
+            table = config.envfarm.model_copy(update={"isolation": self._isolation})
+            config = config.model_copy(update={"envfarm": table})
+        if config.environment.network_mode is None and config.environment.allow_internet is None:
+            environment = config.environment.model_copy(update={"network_mode": self._network})
+            config = config.model_copy(update={"environment": environment})
+        return task.model_copy(update={"config": config})
 
     def all(self) -> list[Task]:
         """Every task that can be read, by id."""
