@@ -46,8 +46,8 @@ class Step:
     """One step in flight, or the last one done."""
 
     __slots__ = (
-        "calls", "digest", "done", "key", "policy_version", "reason", "results", "resumed",
-        "started_at", "step_id", "terminated", "timeout_s", "truncated", "turn", "view",
+        "begun", "calls", "digest", "done", "key", "policy_version", "reason", "recovered", "results", "resumed",
+        "saved", "started_at", "step_id", "terminated", "timeout_s", "truncated", "turn", "view",
     )  # fmt: skip
 
     def __init__(self, step_id: str, turn: int, digest: str, calls: list[Call], *, timeout_s: float | None) -> None:
@@ -60,10 +60,13 @@ class Step:
         self.policy_version: str | None = None
         self.results: list[dict[str, Any]] = []  # of the calls that are done, as CallResult
         self.started_at = time.time()
+        self.recovered = False  # read from the store, where its first row is
         self.resumed = False  # its next call may have been sent to the sandbox before
         self.terminated = False
         self.truncated = False
         self.reason: str | None = None
+        self.begun: Change | None = None  # its first row, which its end may still join
+        self.saved: asyncio.Future[None] | None = None  # when that row is durable
         self.view: StepView | None = None
         self.done: asyncio.Task[StepView] | None = None
 

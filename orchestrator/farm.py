@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import random
 import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from sqlalchemy import bindparam, select, text, update
 
-from envfarm.envs.base import Images, environment
+from envfarm.envs.base import Images
 from envfarm.orchestrator import queries, tables
 from envfarm.orchestrator.admission import Admission
 from envfarm.orchestrator.codec import dump, load
 from envfarm.orchestrator.core import Core, FarmSettings
-from envfarm.orchestrator.episodes import Episode, created, happened, new_ids
+from envfarm.orchestrator.creation import Creation, select_tasks
+from envfarm.orchestrator.episodes import Episode
 from envfarm.orchestrator.events import follow
 from envfarm.orchestrator.jobs import Scoring
 from envfarm.orchestrator.leases import Leases
@@ -40,12 +39,11 @@ from envfarm.orchestrator.schemas import (
     TaskView,
 )
 from envfarm.orchestrator.steps import Steps
-from envfarm.orchestrator.store import INSERT_EPISODE, INSERT_REQUEST, Change, Store, StoreError
-from envfarm.orchestrator.views import dataset_of, live_view, merged, pending, row_view, task_view
+from envfarm.orchestrator.store import Change, Store, StoreError
+from envfarm.orchestrator.views import live_view, pending, row_view, task_view
 from envfarm.tasks.registry import Registry
-from envfarm.tasks.spec import Task
 from envfarm.toolbox.artifacts import Artifacts
-from envfarm.toolbox.errors import BadRequest, Conflict, FarmError, Gone, NotFound, TaskError
+from envfarm.toolbox.errors import Conflict, FarmError, Gone, NotFound, TaskError
 from envfarm.toolbox.sandboxes.base import Backend
 from envfarm.toolbox.toolbox import Toolbox
 from envfarm.toolbox.tools.base import Tool
@@ -59,9 +57,6 @@ _UPSERT_SERVER = text(
     "ON CONFLICT (id) DO UPDATE SET started_at = excluded.started_at, heartbeat_at = excluded.heartbeat_at"
 )
 _DELETE = update(tables.episodes).where(tables.episodes.c.id == bindparam("the_id")).values(deleted_at=bindparam("now"))
-_KEY = select(tables.requests).where(
-    tables.requests.c.run == bindparam("run"), tables.requests.c.key == bindparam("key")
-)
 _POLL = 0.5  # seconds between two looks at an episode that another server drives
 
 
@@ -95,7 +90,7 @@ class Farm:
         self._steps = Steps(core, self._scoring)
         self._admission = Admission(core)
         self._leases = Leases(core)
-        self._creating: dict[tuple[str, str], asyncio.Lock] = {}
+        self._creation = Creation(core, self._admission, self._leases)
 
     async def start(self) -> None:
         """Open the store, take back what an earlier process left, and begin to work. Raises FarmError."""
@@ -123,27 +118,9 @@ class Farm:
         Raises NotFound, TaskError, FarmFull, Conflict (the key was used with another body), StoreError.
         """
         if idempotency_key is None:
-            return await self._create(request, run, None, "")
-        if not 1 <= len(idempotency_key) <= 200:
-            raise BadRequest("Idempotency-Key: give 1 to 200 characters")
-        body = dump(request.model_dump(exclude_defaults=True))
-        digest = hashlib.sha256(body.encode()).hexdigest()
-        lock = self._creating.setdefault((run, idempotency_key), asyncio.Lock())
-        try:
-            async with lock:
-                known = await self._known(run, idempotency_key, digest)
-                if known is not None:
-                    return known
-                try:
-                    return await self._create(request, run, idempotency_key, digest)
-                except Conflict:  # another server had the same request
-                    known = await self._known(run, idempotency_key, digest)
-                    if known is None:
-                        raise
-                    return known
-        finally:
-            if not lock.locked():
-                self._creating.pop((run, idempotency_key), None)
+            return [live_view(episode) for episode in await self._creation.create(request, run)]
+        ids = await self._creation.once(request, run, idempotency_key)
+        return [await self.episode(id) for id in ids]
 
     async def episode(self, id: str, wait: float = 0.0) -> EpisodeView:
         """An episode, after waiting for at most `wait` seconds while it is queued or starting. Raises NotFound."""
@@ -322,13 +299,11 @@ class Farm:
     ) -> Page[TaskView]:
         """Tasks by id. Raises BadRequest (the cursor)."""
         after = "" if cursor is None else queries.decode(cursor)
-        found = [
-            task for task in self._select(dataset, split) if task.id > after and (kind is None or task.kind == kind)
-        ]
-        shown = found[:limit]
+        chosen = select_tasks(self.registry, dataset=dataset, split=split, kind=kind)
+        found = [task for task in chosen if task.id > after]
+        last = found[limit - 1].id if len(found) > limit else None
         return Page(
-            items=[task_view(task) for task in shown],
-            next=queries.encode(shown[-1].id) if len(found) > limit else None,
+            items=[task_view(task) for task in found[:limit]], next=None if last is None else queries.encode(last)
         )
 
     async def task(self, id: str) -> TaskView:
@@ -342,9 +317,8 @@ class Farm:
         if task is not None:
             return self.core.play(self.registry.get(task)).tools
         found: dict[str, Tool] = {}
-        for one in self._select(dataset, None):
-            if kind is None or one.kind == kind:
-                found |= {tool.name: tool for tool in environment(one.kind).tools(one)}
+        for one in select_tasks(self.registry, dataset=dataset, kind=kind):
+            found |= {tool.name: tool for tool in self.core.play(one).tools}
         return list(found.values())
 
     async def ready(self) -> ReadyView:
@@ -366,75 +340,6 @@ class Farm:
         for episode in self.core.live.values():
             counts[episode.state] = counts.get(episode.state, 0) + 1
         return counts
-
-    async def _create(self, request: EpisodeRequest, run: str, key: str | None, digest: str) -> list[EpisodeView]:
-        core = self.core
-        task = self._pick(request)
-        play = core.play(task)
-        core.toolbox.admit(run, request.n)
-        episodes: list[Episode] = []
-        settings = core.settings
-        config = {
-            "max_turns": settings.max_turns,
-            "timeout_s": task.config.agent.timeout_sec or settings.episode_timeout,
-            "step_timeout_s": settings.step_timeout,
-            "output_limit": settings.output_limit,
-        }
-        quotas = core.runs.get(run, RunRequest())
-        limits = merged(request.limits, quotas.limits, config)
-        for index, id in enumerate(new_ids(request.n)):
-            episode = Episode(id, run, play, limits, created_at=time.time())
-            group = request.group_id or (episodes[0].group_id if episodes else f"g-{id}")
-            episode.group_id = group if request.n > 1 or request.group_id else None
-            if request.n > 1 or request.rollout_index is not None:
-                episode.rollout_index = (request.rollout_index or 0) + index
-            episode.policy_version = request.policy_version
-            episode.lease_s = core.lease_seconds(run)
-            episodes.append(episode)
-        change = Change(rows=[(INSERT_EPISODE, created(episode, core.owner)) for episode in episodes])
-        change.events = [happened(episode, "episode.state", state="queued", task=task.id) for episode in episodes]
-        if key is not None:
-            ids = dump([episode.id for episode in episodes])
-            row = {"run": run, "key": key, "digest": digest, "episodes": ids, "created_at": time.time()}
-            change.rows.append((INSERT_REQUEST, row))
-        await core.store.write(change)
-        for episode in episodes:
-            core.live[episode.id] = episode
-            episode.renew()
-            self._leases.watch(episode)
-            self._admission.launch(episode)
-        return [live_view(episode) for episode in episodes]
-
-    async def _known(self, run: str, key: str, digest: str) -> list[EpisodeView] | None:
-        rows = await self.store.rows(_KEY, {"run": run, "key": key})
-        if not rows:
-            return None
-        if rows[0].digest != digest:
-            raise Conflict(f"Idempotency-Key {key!r} was used before with another body; make up a new one")
-        return [await self.episode(id) for id in load(rows[0].episodes)]
-
-    def _pick(self, request: EpisodeRequest) -> Task:
-        """The task that a request means. Raises NotFound, TaskError."""
-        if request.task_id is not None:
-            return self.registry.get(request.task_id)
-        tasks = self._select(request.dataset, request.split)
-        if not tasks:
-            raise NotFound(f"no task in dataset {request.dataset!r}, split {request.split!r}")
-        if request.seed is not None:
-            return random.Random(request.seed).choice(tasks)
-        assert request.index is not None
-        if request.index >= len(tasks):
-            raise NotFound(f"index {request.index}: dataset {request.dataset!r} has {len(tasks)} tasks")
-        return tasks[request.index]
-
-    def _select(self, dataset: str | None, split: str | None) -> list[Task]:
-        """Tasks by id; a split is `metadata.split` of the task."""
-        return [
-            task
-            for task in self.registry.all()
-            if (dataset is None or dataset_of(task.id) == dataset)
-            and (split is None or task.config.metadata.get("split") == split)
-        ]
 
     async def _row(self, id: str) -> Any:
         row = await queries.episode_row(self.store, id)

@@ -95,10 +95,7 @@ class Steps:
         if episode.state not in ("queued", "starting", "running"):
             raise _gone(episode)
         if episode.current is not None:
-            raise Conflict(
-                f"step {episode.current.step_id!r} (turn {episode.current.turn}) of episode {episode.id} "
-                "has not ended; wait for it before you send another one"
-            )
+            raise _busy(episode, episode.current)
         if request.turn is not None and request.turn != episode.turn:
             raise Conflict(f"turn {request.turn} was sent, but episode {episode.id} is at turn {episode.turn}")
         step = Step(request.step_id, episode.turn, digest, request.calls, timeout_s=request.timeout_s)
@@ -131,8 +128,9 @@ class Steps:
         return await self._stored(episode.id, step_id, digest)
 
     async def _run(self, episode: Episode, step: Step) -> StepView:
-        if not step.resumed:
-            self.core.store.submit(_started(episode, step))  # durable before the answer: later changes come after it
+        if not step.recovered and (step.saved is None or (step.saved.done() and step.saved.exception() is not None)):
+            step.begun = _started(episode, step)
+            step.saved = self.core.store.submit(step.begun, soon=True)
         if episode.state in ("queued", "starting"):
             await episode.wait(lambda one: one.state not in ("queued", "starting"), None)
         if episode.state != "running":
@@ -210,18 +208,24 @@ class Steps:
         view = StepView.model_construct(
             step_id=step.step_id,
             turn=step.turn,
-            results=[CallResult.model_construct(**result) for result in step.results],
+            results=[CallResult(**result) for result in step.results],
             terminated=step.terminated,
             truncated=step.truncated,
             info=StepInfo.model_construct(reason=step.reason),
         )
-        change = _finished(episode, step)
         if step.terminated or step.truncated:
+            change = _finished(episode, step)
             await self.scoring.begin(
                 episode, terminated=step.terminated, truncated=step.truncated, reason=step.reason, also=change
             )
+        elif step.begun is not None and step.saved is not None and not step.begun.taken:
+            _complete(step.begun, episode, step)  # it was quick: one row instead of a row and its update
+            self.core.store.hurry()
+            await step.saved
         else:
-            await self.core.store.submit(change)
+            await self.core.store.submit(_finished(episode, step))
+            if step.saved is not None:
+                await step.saved  # came before: done, or refused and then the row that was to be updated is not there
         step.view = view
         episode.turn = step.turn + 1
         episode.last, episode.current = step, None
@@ -241,10 +245,13 @@ def _started(episode: Episode, step: Step) -> Change:
         "digest": step.digest,
         "calls": dump([{"id": call.id, "name": call.name, "arguments": call.arguments} for call in step.calls]),
         "timeout_s": step.timeout_s,
+        "results": None,
         "terminated": False,
         "truncated": False,
+        "reason": None,
         "policy_version": step.policy_version,
         "started_at": step.started_at,
+        "finished_at": None,
     }
     return Change(
         rows=[(INSERT_STEP, row)], events=[happened(episode, "step.started", step_id=step.step_id, turn=step.turn)]
@@ -267,12 +274,22 @@ def _finished(episode: Episode, step: Step) -> Change:
         "new_finished_at": time.time(),
     }
     change = Change(rows=[(_DONE, row)])
+    _say_finished(change, episode, step)
+    return change
+
+
+def _complete(begun: Change, episode: Episode, step: Step) -> None:
+    """Make of the change that begins a step one that has its end too."""
+    begun.rows[0][1].update(results=dump(step.results), finished_at=time.time())
+    _say_finished(begun, episode, step)
+
+
+def _say_finished(change: Change, episode: Episode, step: Step) -> None:
     change.events.append(happened(episode, "step.finished", step_id=step.step_id, turn=step.turn))
     for index, result in enumerate(step.results):
         for name, digest in result.get("artifacts", {}).items():
             kept = {"episode": episode.id, "name": f"steps/{step.turn}/{index}/{name}", "digest": digest}
             change.rows.append((INSERT_ARTIFACT, kept))
-    return change
 
 
 def _result(call: Call, result: ToolResult) -> dict[str, Any]:
@@ -308,6 +325,7 @@ def step_of_row(row: Any) -> Step:
     step = Step(row.step_id, row.turn, row.digest, calls, timeout_s=row.timeout_s)
     step.policy_version = row.policy_version
     step.started_at = row.started_at
+    step.recovered = True
     step.results = load(row.results) if row.results else []
     return step
 
@@ -320,6 +338,14 @@ def _digest(calls: Sequence[Call]) -> str:
 def _same(known: str, sent: str, step_id: str) -> None:
     if known != sent:
         raise Conflict(f"step {step_id!r} was sent before with other calls; give a new step another step_id")
+
+
+def _busy(episode: Episode, step: Step) -> Conflict:
+    failed = step.done is not None and step.done.done()
+    advice = "failed on the farm's side; send it again" if failed else "has not ended; wait for it"
+    return Conflict(
+        f"step {step.step_id!r} (turn {step.turn}) of episode {episode.id} {advice} before you send another"
+    )
 
 
 def _gone(episode: Episode) -> Gone:

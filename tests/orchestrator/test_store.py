@@ -1,0 +1,157 @@
+"""The store, on SQLite and on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import insert, select, text, update
+
+from envfarm.orchestrator import tables
+from envfarm.orchestrator.store import Change, EventRow, Store, StoreError
+from envfarm.toolbox.errors import Conflict
+
+INSERT_RUN = insert(tables.runs)
+
+
+def run_row(id: str) -> dict[str, Any]:
+    return {"id": id, "settings": "{}", "created_at": 1.0}
+
+
+def event(type: str = "test", **more: Any) -> EventRow:
+    return EventRow(type, "run", None, time.time(), {}, **more)
+
+
+async def test_what_is_written_is_there_after_a_restart(database: str) -> None:
+    first = Store(database)
+    await first.open()
+    await first.write(Change(rows=[(INSERT_RUN, run_row("a"))], events=[event()]))
+    await first.close()
+    second = Store(database)
+    await second.open()
+    assert [row.id for row in await second.rows(select(tables.runs))] == ["a"]
+    assert second.last_event == 1
+    await second.close()
+
+
+async def test_migrations_make_the_tables_of_the_code(store: Store) -> None:
+    async with store.read() as connection:
+        differences = await connection.run_sync(
+            lambda sync: compare_metadata(MigrationContext.configure(sync), tables.metadata)
+        )
+    assert differences == []
+
+
+async def test_concurrent_changes_keep_their_order_and_share_transactions(store: Store) -> None:
+    commits = []
+    store.committed.append(lambda: commits.append(1))
+    await asyncio.gather(*(store.write(Change(events=[event(f"t{number}")])) for number in range(1000)))
+    rows = await store.rows(select(tables.events).order_by(tables.events.c.id))
+    assert [row.type for row in rows] == [f"t{number}" for number in range(1000)]
+    assert [row.id for row in rows] == list(range(1, 1001))
+    assert len(commits) < 100
+
+
+async def test_one_bad_change_does_not_take_others_with_it(store: Store) -> None:
+    await store.write(Change(rows=[(INSERT_RUN, run_row("taken"))]))
+    results = await asyncio.gather(
+        *(store.write(Change(rows=[(INSERT_RUN, run_row(id))], events=[event(id)])) for id in ("a", "taken", "b")),
+        return_exceptions=True,
+    )
+    assert [type(result) for result in results] == [type(None), Conflict, type(None)]
+    assert {row.id for row in await store.rows(select(tables.runs))} == {"taken", "a", "b"}
+    assert {row.type for row in await store.rows(select(tables.events))} == {"a", "b"}
+
+
+async def test_a_guard_that_hits_no_row_refuses_its_change_alone(store: Store) -> None:
+    await store.write(Change(rows=[(INSERT_RUN, run_row("a"))]))
+    runs = tables.runs
+
+    def guarded(expected: str, new: str) -> Change:
+        where = update(runs).where(runs.c.id == "a", runs.c.settings == expected).values(settings=new)
+        return Change(guard=(where, {}), events=[event(new)])
+
+    results = await asyncio.gather(
+        *(store.write(guarded("{}", new)) for new in ("first", "second")), return_exceptions=True
+    )
+    assert results[0] is None
+    assert isinstance(results[1], Conflict)
+    assert [row.type for row in await store.rows(select(tables.events))] == ["first"]
+
+
+async def test_a_row_gets_the_id_of_its_event(store: Store) -> None:
+    await store.write(Change(events=[event(), event()]))
+    row = {"episode": "e", "seq": 0}
+    await store.write(Change(events=[event(into=row)]))
+    assert row["seq"] == 3
+
+
+async def test_a_change_that_waits_can_be_added_to_until_it_is_taken(store: Store) -> None:
+    change = Change(rows=[(INSERT_RUN, run_row("a"))])
+    saved = store.submit(change, soon=True)
+    await asyncio.sleep(0)
+    assert not change.taken
+    change.rows.append((INSERT_RUN, run_row("b")))
+    await saved  # nobody hurried it: its own alarm does
+    assert change.taken
+    assert len(await store.rows(select(tables.runs))) == 2
+
+
+async def test_servers_that_share_a_database_give_out_one_row_of_event_ids(shared_database: str) -> None:
+    stores = [Store(shared_database) for _ in range(3)]
+    await asyncio.gather(*(one.open() for one in stores))  # migrating at the same time, too
+    await asyncio.gather(
+        *(
+            one.write(Change(events=[event(f"{index}.{number}")]))
+            for number in range(50)
+            for index, one in enumerate(stores)
+        )
+    )
+    rows = await stores[0].rows(select(tables.events).order_by(tables.events.c.id))
+    assert [row.id for row in rows] == list(range(1, 151))
+    for index in range(3):
+        assert [row.type for row in rows if row.type.startswith(f"{index}.")] == [f"{index}.{n}" for n in range(50)]
+    await asyncio.gather(*(one.close() for one in stores))
+
+
+async def test_a_newer_database_is_refused_in_one_line(database: str) -> None:
+    store = Store(database)
+    await store.open()
+    await store.write(Change(rows=[(text("UPDATE alembic_version SET version_num = :v"), {"v": "9999"})]))
+    await store.close()
+    with pytest.raises(StoreError, match=r"newer envfarm \(revision 9999\): upgrade") as refused:
+        await Store(database).open()
+    assert "\n" not in str(refused.value)
+
+
+async def test_a_locked_database_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "envfarm.db"
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("PRAGMA journal_mode=WAL")
+    holder.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StoreError, match="locked by another process"):
+        await Store(f"sqlite+aiosqlite:///{path}", busy_timeout=0.1).open()
+    holder.close()
+
+
+@pytest.mark.parametrize("content", [b"this is no database, but a text that is long enough to be looked at" * 20])
+async def test_an_unreadable_database_is_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "envfarm.db"
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match=r"unreadable .* set `database`") as refused:
+        await Store(f"sqlite+aiosqlite:///{path}").open()
+    assert "\n" not in str(refused.value)
+    assert path.read_bytes() == content
+
+
+async def test_no_database_server_is_one_line() -> None:
+    with pytest.raises(StoreError, match="postgresql") as refused:
+        await Store("postgresql+asyncpg://nobody:secret@127.0.0.1:1/none").open()
+    assert "\n" not in str(refused.value)
+    assert "secret" not in str(refused.value)
