@@ -85,7 +85,7 @@ class Settings(BaseSettings):
         (), description="bearer tokens that the server accepts, `TOKEN` or `TOKEN:RUN` for one run only; none: no check"
     )
     url: str | None = Field(
-        None, description="server that the commands talk to; default: one of their own, embedded, or the one at `port`"
+        None, description="server that the commands talk to; default: the one that works in `data`, else one of their own"
     )
     token: SecretStr | None = Field(None, description="bearer token that the commands send")
     body_limit: int = Field(8 << 20, ge=1024, description="bytes of a request's body")
@@ -122,7 +122,9 @@ class Settings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        **_: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Only what `load` hands over, as it reads the sources one by one to know where each value came from."""
         return (init_settings,)

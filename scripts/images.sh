@@ -19,7 +19,7 @@ made() { [ "$(docker_ image inspect -f '{{ index .Config.Labels "envfarm.recipe"
 
 # debian: pulled, or bootstrapped from the package archive.
 debian() {
-  local image=envfarm/debian:12 fs
+  local image=envfarm/debian:12
   docker_ image inspect "$image" >/dev/null 2>&1 && return
   if timeout 60 docker pull -q "debian:$suite-slim" >"$cache/logs/pull.log" 2>&1 </dev/null; then
     docker_ tag "debian:$suite-slim" "$image"
@@ -28,13 +28,15 @@ debian() {
   fi
   [ -x /usr/sbin/debootstrap ] || command -v debootstrap >/dev/null || apt_install debootstrap
   say "$image: no container registry answers, so it is bootstrapped from Debian's archive"
-  fs=$(mktemp -d "$cache/debian.XXXXXX")
+  fs=$(mktemp -d /var/tmp/envfarm-debian.XXXXXX) # debootstrap takes no path with a space in it
+  trap 'as_root rm -rf "$fs"' EXIT
   quietly debootstrap.log as_root env PATH="$PATH:/usr/sbin:/sbin" debootstrap --variant=minbase "$suite" "$fs" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}"
   as_root sh -c 'rm -rf "$1"/var/cache/apt/archives/*.deb "$1"/var/lib/apt/lists/*
     printf "deb %s %s main\ndeb %s %s-updates main\ndeb %s-security %s-security main\n" "$3" "$2" "$3" "$2" "$3" "$2" >"$1/etc/apt/sources.list"' \
     debian "$fs" "$suite" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}"
   as_root tar -C "$fs" -c . | docker_ import -c 'CMD ["bash"]' - "$image" >/dev/null
   as_root rm -rf "$fs"
+  trap - EXIT
 }
 
 # build NAME RECIPE [DOCKER OPTIONS…]: envfarm/NAME:1 from images/NAME.
