@@ -17,7 +17,7 @@ class Runner(Protocol):
     protected: tuple[str, ...]
     """Globs of files that steer the runner or run before the tests: they come from the task, never from the agent.
 
-    A glob without a slash matches any one part of a path, a glob with one matches from the repository's root.
+    A glob without a slash matches any one part of a path, `/glob` the first part, any other the whole path.
     """
     env: Mapping[str, str]
     """Variables that the command needs, for a run that is the same everywhere."""

@@ -30,14 +30,7 @@ class Pytest:
         "*.egg-info",
         "pyvenv.cfg",
         # what `python -m pytest` would import from the working directory in place of the real one
-        "pytest.*",
-        "pytest",
-        "_pytest",
-        "_pytest.*",
-        "pluggy",
-        "pluggy.*",
-        "iniconfig",
-        "iniconfig.*",
+        *("/pytest", "/pytest.py", "/_pytest", "/_pytest.py", "/pluggy", "/pluggy.py", "/iniconfig", "/iniconfig.py"),
     )
     env: Mapping[str, str] = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
 

@@ -1,0 +1,118 @@
+"""Canaries and decoys for node:test, mocha, jest and tape, made on text as formatters leave it."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Collection, Sequence
+
+from envfarm.envs.canaries.base import Template
+from envfarm.envs.canaries.words import call_arguments, other_literal, pair
+
+_TEST = re.compile(
+    r"^([ \t]*)(?:it|test|specify|tape)\((?P<quote>['\"`])(?P<name>[^'\"`\\\n]+)(?P=quote), *"
+    r"(?:async )?(?:function ?\w* ?\((?P<one>\w*)\)|\((?P<two>\w*)\) =>|(?P<three>\w+) =>) ?\{\n"
+    r".*?^\1\}\);?\n",
+    re.M | re.S,
+)
+_STRICT = "strictEqual|deepStrictEqual|same|is|deepEqual|equal|equals|eq"
+_CALL = r"^{indent}(?:await )?(?:assert|t|test|{argument})(?:\.strict)?\.(?:" + _STRICT + r")(\([^\n]*);?$"
+_EXPECT = r"^{indent}expect\([^\n]*\)\.(?:toBe|toEqual|toStrictEqual|to\.equal|to\.eql|to\.be)(\([^\n]*);?$"
+
+
+class JavaScript:
+    """Calls of `it` and `test` with a function in place."""
+
+    def templates(self, place: str, text: str, tests: Collection[str]) -> list[Template]:
+        """Calls whose name belongs to one test of the file only and whose function does not wait for a callback."""
+        found: dict[str, Template | None] = {}
+        for match in _TEST.finditer(text):
+            name = match["name"]
+            own = [t for t in tests if t.startswith(f"{place}::") and re.search(rf"(^|[: >]){re.escape(name)}$", t)]
+            parameter = match["one"] or match["two"] or match["three"] or ""
+            fit = len(own) == 1 and parameter in ("", "t", "test", "assert") and ".skip" not in match[0]
+            if fit:
+                found[own[0]] = None if own[0] in found else Template(own[0], name, match.start(), match.end())
+        return sorted((template for template in found.values() if template), key=lambda template: template.start)
+
+    def name(self, words: Sequence[str], like: str) -> str:
+        """The words with spaces; with `should` in front where the other test has it."""
+        return " ".join(["should", *words] if like.startswith("should ") else words)
+
+    def failing(self, source: str, template: Template, name: str, rng: random.Random, *, alone: bool) -> str:
+        """A wrong expectation in one of the test's own assertions, else a failed one at its start."""
+        renamed = source.replace(template.name, name, 1)
+        edits = _wrong_values(renamed, rng) if not re.search(r"^\s*return\b", renamed, re.M) else []
+        if edits:
+            start, end, wrong = rng.choice(edits)
+            return renamed[:start] + wrong + renamed[end:]
+        head, _, body = renamed.partition("\n")
+        one, two = pair(rng)
+        # What is thrown in a test of tape ends the whole process.
+        failure = f"{_parameter(source)}.equal('{one}', '{two}');" if _taped(source) else _failure((one, two))
+        return f"{head}\n{_indent(source)}  {failure}\n{body}"
+
+    def passing(self, source: str, template: Template, name: str, rng: random.Random) -> str:
+        """A function that does nothing but end."""
+        indent, head = _indent(source), source.partition("\n")[0].replace(template.name, name, 1)
+        parameter = _parameter(source)
+        last = (
+            f"{indent}  {parameter}.pass('{pair(rng)[0]}');\n{indent}  {parameter}.end();\n" if _taped(source) else ""
+        )
+        close = source.rstrip().rpartition("\n")[2]
+        return f"{head}\n{last}{close}\n"
+
+    def standalone(self, path: str, text: str, name: str, other: str, rng: random.Random) -> tuple[str, str, str, str]:
+        """The same file with two tests at its end, through whatever it calls `test` or `it`."""
+        function = "it" if re.search(r"^\s*it\(", text, re.M) else "test"
+        one, two = pair(rng)
+        taped = "require('tape')" in text or 'require("tape")' in text or "'tape'" in text
+        tests = "\n"
+        for title, value in ((name, two), (other, one)):
+            body = (
+                f"  t.equal('{one}', '{value}');\n  t.end();\n"
+                if taped
+                else f"  if ('{one}' !== '{value}') {_failure((one, value))}\n"
+            )
+            tests += f"{function}({json.dumps(title)}, function ({'t' if taped else ''}) {{\n{body}}});\n"
+        return path, f"{text.rstrip()}\n{tests}", f"::{name}", f"::{other}"
+
+
+def _indent(source: str) -> str:
+    return source[: len(source) - len(source.lstrip(" \t"))]
+
+
+def _parameter(source: str) -> str:
+    match = _TEST.match(source)
+    return (match["one"] or match["two"] or match["three"] or "") if match else ""
+
+
+def _taped(source: str) -> bool:
+    parameter = _parameter(source)
+    return bool(parameter) and bool(re.search(rf"\b{parameter}\.(end|plan)\(", source))
+
+
+def _failure(values: tuple[str, str]) -> str:
+    one, two = values
+    text = json.dumps(f"Expected values to be strictly equal:\n\n'{one}' !== '{two}'\n")
+    return f"throw Object.assign(new Error({text}), {{ name: 'AssertionError', code: 'ERR_ASSERTION' }});"
+
+
+def _wrong_values(source: str, rng: random.Random) -> list[tuple[int, int, str]]:
+    """Second arguments of equality assertions at the top of the body, and what `expect` compares with."""
+    match = re.search(r"\n([ \t]+)\S", source)
+    if match is None or len(match[1]) <= len(_indent(source)):
+        return []
+    indent, argument = re.escape(match[1]), re.escape(_parameter(source) or "assert")
+    edits = []
+    for pattern, index in ((_CALL, 1), (_EXPECT, 0)):
+        regex = pattern.replace("{indent}", indent).replace("{argument}", argument)
+        for found in re.finditer(regex, source, re.M):
+            spans = call_arguments(found[1], 0) or []
+            if len(spans) > index and ".not." not in found[0]:
+                start, end = spans[index]
+                value = found[1][start:end]
+                wrong = other_literal(value, rng) or f"[{value}, '{pair(rng)[0]}']"
+                edits.append((found.start(1) + start, found.start(1) + end, wrong))
+    return edits

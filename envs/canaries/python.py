@@ -1,0 +1,202 @@
+"""Canaries and decoys for pytest and unittest, made on the syntax tree and written into the text."""
+
+from __future__ import annotations
+
+import ast
+import random
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
+
+from envfarm.envs.canaries.base import Template
+from envfarm.envs.canaries.words import other_number, other_text, pair
+
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+_UNFIT = re.compile(r"skip|xfail|expectedFailure|flaky|\bgiven\b|importorskip", re.I)
+_EQUAL = ("assertEqual", "assertEquals", "assertListEqual", "assertDictEqual", "assertMultiLineEqual")
+
+
+class Python:
+    """Test functions of a module, and methods of its classes."""
+
+    def templates(self, place: str, text: str, tests: Collection[str]) -> list[Template]:
+        """Functions without a way out before their end: no return, no yield, nothing that skips."""
+        try:
+            tree = ast.parse(text)
+        except (SyntaxError, ValueError):
+            return []
+        starts = _line_starts(text)
+        plain = {test.partition("[")[0] for test in tests}
+        found: dict[str, Template] = {}
+        for scope, function in _functions(tree):
+            test = "::".join([place, *scope, function.name])
+            first = min([function.lineno, *(node.lineno for node in function.decorator_list)]) - 1
+            start, end = starts[first], starts[function.end_lineno or function.lineno]
+            source = text[start:end]
+            if test in plain and not _UNFIT.search(source) and _runs_through(function, text):
+                found[test] = Template(test, function.name, start, end)  # of two with one name the later counts
+        return sorted(found.values(), key=lambda template: template.start)
+
+    def name(self, words: Sequence[str], like: str) -> str:
+        """`test_` and the words; in camel case where the other test's name is."""
+        if like.startswith("test") and "_" not in like and like != "test" and like[4:5].isupper():
+            return "test" + "".join(word.capitalize() for word in words)
+        return "_".join(["test", *words])
+
+    def failing(self, source: str, template: Template, name: str, rng: random.Random, *, alone: bool) -> str:
+        """A wrong value in one of the test's own assertions, else one more assertion at its end."""
+        text, function, shift = _parsed(source)
+        edits = list(_wrong_values(function, rng))
+        if edits:
+            node, wrong = rng.choice(edits)
+            text = _replaced(text, node, wrong)
+        else:
+            indent = " " * (function.body[-1].col_offset)
+            text = f"{text.rstrip()}\n{indent}{_assertion(text, pair(rng))}\n"
+        return _indented(_named(text, name), shift)
+
+    def passing(self, source: str, template: Template, name: str, rng: random.Random) -> str:
+        """An assertion on two texts that are equal, without the test's parameters and decorators."""
+        text, function, shift = _parsed(source)
+        argument = function.args.args[0].arg if shift and function.args.args else ""
+        same = pair(rng)[0]
+        return _indented(f"def {name}({argument}):\n    {_assertion(text, (same, same))}\n", shift)
+
+    def standalone(self, path: str, text: str, name: str, other: str, rng: random.Random) -> tuple[str, str, str, str]:
+        """A module beside it."""
+        folder, slash, file = path.rpartition("/")
+        stem = other.removeprefix("test_") + ("_test.py" if file.endswith("_test.py") else ".py")
+        new = f"{folder}{slash}{stem if file.endswith('_test.py') else 'test_' + stem}"
+        (one, two), same = pair(rng), pair(rng)[0]
+        source = f"def {name}():\n    assert {one!r} == {two!r}\n\n\ndef {other}():\n    assert {same!r} == {same!r}\n"
+        return new, source, f"{new}::{name}", f"{new}::{other}"
+
+
+def _functions(tree: ast.Module) -> Iterator[tuple[tuple[str, ...], _Function]]:
+    stack: list[tuple[tuple[str, ...], Sequence[ast.stmt]]] = [((), tree.body)]
+    while stack:
+        scope, body = stack.pop()
+        for node in body:
+            if isinstance(node, ast.ClassDef):
+                stack.append(((*scope, node.name), node.body))
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield scope, node
+
+
+def _runs_through(function: _Function, text: str) -> bool:
+    awaited = bool(function.decorator_list) or "IsolatedAsyncioTestCase" in text or "anyio" in text
+    if isinstance(function, ast.AsyncFunctionDef) and not awaited:
+        return False  # nobody may ever await it, and then it passes whatever it says
+    return not any(isinstance(node, ast.Return | ast.Yield | ast.YieldFrom) for node in ast.walk(function))
+
+
+def _line_starts(text: str) -> list[int]:
+    starts = [0]
+    for line in text.splitlines(keepends=True):
+        starts.append(starts[-1] + len(line))
+    return starts
+
+
+def _parsed(source: str) -> tuple[str, _Function, str]:
+    """A test's source without its indentation, its node, and the indentation."""
+    shift = source[: len(source) - len(source.lstrip(" \t"))]
+    # Only the left edge of code is moved: the lines of a long string keep theirs, or it would change.
+    text = source.removeprefix(shift) if not shift else f"if 1:\n{source}"
+    node = ast.parse(text).body[0]
+    function = node.body[0] if isinstance(node, ast.If) else node
+    assert isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+    return text, function, shift
+
+
+def _indented(text: str, shift: str) -> str:
+    if text.startswith("if 1:\n"):
+        return text.removeprefix("if 1:\n")
+    return "".join(shift + line if line.strip() else line for line in text.splitlines(keepends=True))
+
+
+def _named(text: str, name: str) -> str:
+    return re.sub(r"^(\s*(?:async )?def )\w+", lambda match: match[1] + name, text, count=1, flags=re.M)
+
+
+def _replaced(text: str, node: ast.expr, wrong: str) -> str:
+    lines = text.splitlines(keepends=True)
+    starts = _line_starts(text)
+
+    def offset(line: int, column: int) -> int:  # the tree counts columns in bytes
+        return starts[line - 1] + len(lines[line - 1].encode()[:column].decode())
+
+    begin = offset(node.lineno, node.col_offset)
+    return text[:begin] + wrong + text[offset(node.end_lineno or node.lineno, node.end_col_offset or 0) :]
+
+
+def _wrong_values(function: _Function, rng: random.Random) -> Iterator[tuple[ast.expr, str]]:
+    """Expectations of the assertions that surely run, those at the top of the body, with something wrong instead."""
+    values = {
+        node.targets[0].id: node.value
+        for node in function.body
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name)
+    }
+    for node in function.body:
+        expected = _expected(node)
+        if expected is None:
+            continue
+        literal = (
+            values.get(expected.id) if isinstance(expected, ast.Name) and _once(function, expected.id) else expected
+        )
+        wrong = _wrong(literal, rng) if literal is not None else None
+        if wrong is not None and literal is not None:
+            yield literal, wrong
+        elif not isinstance(expected, ast.Constant):
+            yield expected, f"[{ast.unparse(expected)}, {pair(rng)[0]!r}]"
+
+
+def _once(function: _Function, name: str) -> bool:
+    uses = [node for node in ast.walk(function) if isinstance(node, ast.Name) and node.id == name]
+    return len(uses) == 2
+
+
+def _expected(node: ast.stmt) -> ast.expr | None:
+    if isinstance(node, ast.Assert) and isinstance(node.test, ast.Compare):
+        compare = node.test
+        if len(compare.ops) == 1 and isinstance(compare.ops[0], ast.Eq):
+            return compare.left if isinstance(compare.left, ast.Constant) else compare.comparators[0]
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and len(node.value.args) >= 2:
+        function, args = node.value.func, node.value.args
+        if isinstance(function, ast.Attribute) and function.attr in _EQUAL:
+            return args[0] if isinstance(args[0], ast.Constant) else args[1]
+    return None
+
+
+def _wrong(node: ast.expr, rng: random.Random) -> str | None:
+    """Another value of the same type, as source; None for what is no literal, and for those with few values."""
+    try:
+        value = ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError):
+        return None
+    changed = _other(value, rng)
+    return None if changed is None else repr(changed)
+
+
+def _other(value: Any, rng: random.Random) -> Any:
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, str):
+        return other_text(value, rng)
+    if isinstance(value, bytes):
+        return value + b"a"
+    if isinstance(value, int):
+        return other_number(value, rng)
+    if isinstance(value, float):
+        return value + rng.randint(1, 9) if abs(value) < 1e9 else None
+    extra: dict[type, Callable[[Any], Any]] = {
+        list: lambda old: [*old, pair(rng)[0]],
+        tuple: lambda old: (*old, pair(rng)[0]),
+        dict: lambda old: old | {pair(rng)[0]: pair(rng)[0]},
+        set: lambda old: old | {pair(rng)[0]},
+    }
+    return extra[type(value)](value) if type(value) in extra else None
+
+
+def _assertion(text: str, values: tuple[str, str]) -> str:
+    one, two = values
+    return f"self.assertEqual({one!r}, {two!r})" if "self.assert" in text else f"assert {one!r} == {two!r}"
