@@ -19,7 +19,7 @@ from envfarm.orchestrator.settings import Settings, SettingsError
 from envfarm.orchestrator.wire import open_farm
 from envfarm.toolbox.errors import FarmError
 
-_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 _ANNOUNCED = "server.json"
 
 
@@ -43,7 +43,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
     Raises PortBusy, SettingsError (open to the network without a token), and what `open_farm` raises.
     """
     tokens = [token.get_secret_value() for token in settings.tokens]
-    if not tokens and settings.host not in _LOOPBACK:
+    if not tokens and settings.host not in LOOPBACK:
         raise SettingsError(
             f"host: {settings.host} can be reached from outside and no token is asked for; "
             "set ENVFARM_TOKENS, or host = 127.0.0.1"
@@ -51,14 +51,16 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(_listen(settings.host, settings.port))
         farm = await stack.enter_async_context(open_farm(settings))
-        runner = web.AppRunner(make_app(farm, tokens=tokens, body_limit=settings.body_limit), access_log=None)
+        runner = web.AppRunner(
+            make_app(farm, tokens=tokens, body_limit=settings.body_limit), access_log=None, shutdown_timeout=2.0
+        )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         await web.SockSite(runner, listener).start()
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         stack.enter_context(_Announcement(settings.data / _ANNOUNCED, url))
-        yield Server(url, tokens[0].partition(":")[0] if tokens else None, len(farm.core.registry))
+        yield Server(url, tokens[0].partition(":")[0] if tokens else None, len(farm.registry))
 
 
 @asynccontextmanager

@@ -85,7 +85,7 @@ class Settings(BaseSettings):
         (), description="bearer tokens that the server accepts, `TOKEN` or `TOKEN:RUN` for one run only; none: no check"
     )
     url: str | None = Field(
-        None, description="server that the commands talk to; default: the one that works in `data`, else one of their own"
+        None, description="server that commands talk to; default: the one that works in `data`, else one of their own"
     )
     token: SecretStr | None = Field(None, description="bearer token that the commands send")
     body_limit: int = Field(8 << 20, ge=1024, description="bytes of a request's body")

@@ -66,7 +66,8 @@ def open_artifacts(settings: Settings) -> Artifacts:
 
 def open_registry(settings: Settings) -> Registry:
     """Every task that is served. Raises TaskError."""
-    return Registry([*([samples()] if settings.samples else []), *settings.tasks])
+    roots = [*([samples()] if settings.samples else []), *settings.tasks]
+    return Registry(roots, isolation=settings.isolation, network=settings.network)
 
 
 @asynccontextmanager
@@ -79,16 +80,12 @@ async def open_farm(settings: Settings) -> AsyncIterator[Farm]:
         registry = open_registry(settings)
         identity = Identity(settings.data)
         stack.callback(identity.release)
-        store = Store(settings.database_url)
-        await store.open()
-        stack.push_async_callback(store.close)
         backend = open_backend(settings)
-        stack.push_async_callback(backend.close)
         toolbox = Toolbox(
             backend, owner=identity.owner, warm=settings.warm, capacity=settings.capacity, queue=settings.queue
         )
         farm = Farm(
-            store=store,
+            store=Store(settings.database_url),
             backend=backend,
             toolbox=toolbox,
             registry=registry,
@@ -97,8 +94,8 @@ async def open_farm(settings: Settings) -> AsyncIterator[Farm]:
             owner=identity.owner,
             settings=farm_settings(settings),
         )
+        stack.push_async_callback(farm.close)  # of a farm that only half started, too
         await farm.start()
-        stack.push_async_callback(farm.close)
         yield farm
 
 

@@ -14,9 +14,6 @@ from envfarm.orchestrator.settings import Loaded, Settings, load
 P = ParamSpec("P")
 R = TypeVar("R")
 
-COMMON = ("data", "database", "backend", "docker_url", "tasks", "samples", "isolation", "url", "token")
-"""What most commands need."""
-
 
 def with_settings(*names: str) -> Callable[[Callable[Concatenate[Loaded, P], R]], Callable[..., R]]:
     """Make a command's first parameter the settings in force, with flags for the ones named (none: for all).

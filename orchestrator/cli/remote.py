@@ -1,0 +1,40 @@
+"""The client as commands use it: connected to the right server, its errors turned into the farm's own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from envfarm.toolbox.errors import BadRequest, FarmError
+
+if TYPE_CHECKING:
+    from envfarm.orchestrator.settings import Settings
+    from envfarm.trainers.client import Client
+
+_PATIENCE = 10.0  # seconds; a person waits in front of a command
+
+
+class CallFailed(FarmError):
+    """The server failed, or does not answer."""
+
+
+@asynccontextmanager
+async def connect(settings: Settings) -> AsyncIterator[Client]:
+    """A client of the server at `url`, of the one that works in the data folder, or of one of our own.
+
+    Raises BadRequest for what the server refused, CallFailed for the rest, and what starting a server raises.
+    """
+    from envfarm.orchestrator.serving import reachable
+    from envfarm.trainers.client import Client, ClientError, Disconnected, Unauthorized
+
+    async with reachable(settings) as server:
+        try:
+            async with Client(server.url, token=server.token, patience=_PATIENCE) as client:
+                yield client
+        except Unauthorized as error:
+            raise BadRequest(f"{server.url}: {error}; give it with ENVFARM_TOKEN") from None
+        except Disconnected as error:
+            raise CallFailed(f"{server.url}: no server answers ({error}); start one with `envfarm serve`") from None
+        except ClientError as error:
+            raise (BadRequest if 400 <= error.status < 500 else CallFailed)(str(error)) from None
