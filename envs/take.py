@@ -1,0 +1,88 @@
+"""Takes an agent's work out of its sandbox, as artefacts.
+
+What is taken is what the sandbox says, by its own `find` and `tar`, which a hostile agent may have replaced: it can
+say nothing there that it could not have done to its own files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from collections.abc import Iterable
+
+from envfarm.envs.carry import CARRY_LIMIT
+from envfarm.toolbox.artifacts import Artifacts
+from envfarm.toolbox.sandboxes.base import Sandbox
+
+SKIPPED = ("/proc", "/sys", "/dev", "/tests", "/solution", "/logs/verifier")
+"""Folders whose changes are nobody's work."""
+
+_TIMEOUT = 300.0  # seconds
+_NAMES_LIMIT = 64 << 20  # bytes of path names
+_PRUNED = r"\( " + " -o ".join(f"-path {path}" for path in SKIPPED) + r" \) -prune"
+
+_PRESENT = f"find / -xdev {_PRUNED} -o -print0"
+
+# The main process started with the sandbox: what has a later change time (which nobody can set) is the agent's.
+_CHANGED = rf"""
+while read -r key value; do [ "$key" = btime ] && boot=$value; done < /proc/stat
+read -r main < /proc/1/stat
+main=${{main##*) }}
+set -- $main
+shift 19
+since=$((boot + $1 / 100 - 1))
+if find / -maxdepth 0 -newerct "@$since" > /dev/null 2>&1; then
+    find / -xdev {_PRUNED} -o -newerct "@$since" -print0
+else
+    find / -xdev {_PRUNED} -o -exec stat -c '%Z %n' {{}} + |
+        while read -r time name; do [ "$time" -lt "$since" ] || printf '%s\0' "$name"; done
+fi
+"""
+
+_TAR = """
+if tar --version 2> /dev/null | grep -q GNU; then tar -C / -cPf - --null --no-recursion -T -
+else tr '\\0' '\\n' | tar -C / -cf - --no-recursion -T -
+fi
+"""
+
+
+async def take_changes(sandbox: Sandbox, artifacts: Artifacts) -> dict[str, str]:
+    """A tar of every file that was made or changed since the sandbox started, and the paths that there are now.
+
+    The tar breaks off after CARRY_LIMIT bytes. Raises SandboxError.
+    """
+    present = await _output(sandbox, _PRESENT, artifacts, _NAMES_LIMIT)
+    changes = await _output(sandbox, f"{{\n{_CHANGED}\n}} | {{\n{_TAR}\n}}", artifacts, CARRY_LIMIT)
+    return {"present": present, "changes": changes}
+
+
+async def take_paths(sandbox: Sandbox, paths: Iterable[str], artifacts: Artifacts) -> dict[str, str]:
+    """A tar of these files and folders, as far as they exist. Raises SandboxError."""
+    quoted = " ".join(shlex.quote(path) for path in paths)
+    names = f'for path in {quoted}; do [ -e "$path" ] || [ -h "$path" ] && find "$path" -print0; done'
+    return {"changes": await _output(sandbox, f"{{ {names}; }} | {{\n{_TAR}\n}}", artifacts, CARRY_LIMIT)}
+
+
+async def changed_paths(sandbox: Sandbox) -> list[str]:
+    """The paths of files that were made or changed since the sandbox started. Raises SandboxError."""
+    result = await sandbox.run(_CHANGED, user="root", cwd="/", timeout=_TIMEOUT, output_limit=_NAMES_LIMIT)
+    return split_names(result.stdout)
+
+
+def split_names(data: bytes) -> list[str]:
+    """Paths that `-print0` wrote."""
+    return [name.decode("utf-8", "surrogateescape") for name in data.split(b"\0") if name]
+
+
+async def _output(sandbox: Sandbox, command: str, artifacts: Artifacts, limit: int) -> str:
+    """The digest of what a command prints, at most `limit` bytes and one of it."""
+    result = await sandbox.run(
+        f"{{\n{command}\n}} 2> /dev/null | head -c {limit + 1}", user="root", cwd="/", timeout=_TIMEOUT, spool=True
+    )
+    spool = result.stdout_info.spool
+    if spool is None:
+        return await asyncio.to_thread(artifacts.put, result.stdout)
+    try:
+        return await asyncio.to_thread(artifacts.put_file, spool)
+    finally:
+        await asyncio.to_thread(spool.unlink, missing_ok=True)

@@ -1,0 +1,230 @@
+"""What of an agent's changes its tests get to see."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+import pytest
+
+from envfarm.envs.carry import Carried, carry
+from envfarm.envs.carry_policy import Policy, Tree
+
+DIRECTORIES = """/ /app /app/src /etc /etc/ssl /root /usr /usr/bin /usr/lib /usr/lib/x86_64-linux-gnu /usr/local
+/usr/lib/python3.11 /usr/lib/python3 /usr/lib/python3/dist-packages /usr/lib/python3/dist-packages/pytest
+/usr/local/bin /usr/local/lib /usr/local/lib/python3.11 /usr/local/lib/python3.11/dist-packages /tmp /var /logs""".split()
+FILES = """/app/main.py /app/src/a.c /etc/passwd /usr/bin/bash /usr/bin/python3 /usr/bin/ls /usr/lib/python3.11/json.py
+/usr/lib/x86_64-linux-gnu/libc.so.6 /usr/lib/python3/dist-packages/pytest/__init__.py""".split()
+TREE = Tree(
+    directories=frozenset(DIRECTORIES),
+    links=frozenset(["/bin", "/lib"]),
+    files=frozenset(FILES),
+    path=("/usr/local/bin", "/usr/bin", "/bin"),
+    workdir="/app",
+)
+PRESENT = [*DIRECTORIES, *FILES, "/bin", "/lib"]
+
+Entry = tuple[str, str | bytes | None]  # bytes: a file; None: a folder; text: a link's target
+
+
+def tar(entries: Sequence[Entry], kind: bytes = tarfile.SYMTYPE) -> io.BytesIO:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as out:
+        for name, content in entries:
+            member = tarfile.TarInfo(name)
+            if content is None:
+                member.type, member.mode = tarfile.DIRTYPE, 0o755
+                out.addfile(member)
+            elif isinstance(content, bytes):
+                member.size = len(content)
+                out.addfile(member, io.BytesIO(content))
+            else:
+                member.type, member.linkname = kind, content
+                out.addfile(member)
+    buffer.seek(0)
+    return buffer
+
+
+def sift(*entries: Entry, gone: Sequence[str] = (), allow: tuple[str, ...] = ()) -> Carried:
+    present = [path for path in PRESENT if path not in gone]
+    return carry(tar(entries), present, Policy(TREE, allow=allow))
+
+
+def names(carried: Carried) -> list[str]:
+    with tarfile.open(fileobj=io.BytesIO(carried.tar)) as archive:
+        return ["/" + name for name in archive.getnames()]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/app/main.py",
+        "/app/new.py",
+        "/etc/passwd",
+        "/etc/crontab",
+        "/root/.gitconfig",
+        "/var/spool",
+        "/tmp/x",
+        "/usr/bin/vim",
+        "/usr/local/bin/mytool",
+        "/usr/lib/x86_64-linux-gnu/libnew.so.1",
+        "/usr/local/lib/python3.11/dist-packages/requests.py",
+        "/app/test_json.py",
+    ],
+)
+def test_an_agents_own_work_is_carried(path: str) -> None:
+    assert names(sift((path, b"x"))) == [path]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/usr/bin/python3",
+        "/usr/bin/bash",
+        "/usr/local/bin/python3",
+        "/usr/local/bin/ls",
+        "/usr/local/bin/pytest",
+        "/usr/local/bin/uvx",
+        "/usr/bin/curl",
+        "/root/.local/bin/uvx",
+        "/root/.local/bin/env",
+        "/root/.bashrc",
+        "/root/.bash_profile",
+        "/etc/ld.so.preload",
+        "/etc/ld.so.cache",
+        "/etc/profile",
+        "/etc/profile.d/x.sh",
+        "/etc/nsswitch.conf",
+        "/etc/alternatives/awk",
+        "/usr/lib/python311.zip",
+        "/usr/lib/python3.11/json.py",
+        "/usr/lib/python3.11/sitecustomize.py",
+        "/usr/lib/x86_64-linux-gnu/libc.so.6",
+        "/usr/local/lib/libc.so.6",
+        "/usr/lib/x86_64-linux-gnu/libnss_evil.so.2",
+        "/usr/lib/x86_64-linux-gnu/gconv/gconv-modules.d/evil.conf",
+        "/usr/local/lib/python3.11/dist-packages/evil.pth",
+        "/usr/local/lib/python3.11/dist-packages/sitecustomize.py",
+        "/usr/local/lib/python3.11/dist-packages/usercustomize/__init__.py",
+        "/usr/local/lib/python3.11/dist-packages/pytest/__init__.py",
+        "/usr/local/lib/python3.11/dist-packages/evil-1.0.dist-info/entry_points.txt",
+        "/usr/local/lib/python3.11/json.py",
+        "/conftest.py",
+        "/pytest.ini",
+        "/app/pytest.py",
+        "/app/json.py",
+        "/app/json/__init__.py",
+        "/app/json.cpython-311-x86_64-linux-gnu.so",
+        "/tests/test.sh",
+        "/logs/verifier/reward.json",
+        "/solution/solve.sh",
+        "/proc/1/mem",
+    ],
+)
+def test_what_would_change_who_runs_the_tests_is_not(path: str) -> None:
+    folders = [str(parent) for parent in reversed(PurePosixPath(path).parents)][1:]
+    carried = sift(*((folder, None) for folder in folders if folder not in TREE), (path, b"x"))
+    assert path not in names(carried)
+    assert path in carried.refused
+
+
+def test_a_task_can_name_what_its_tests_must_see() -> None:
+    paths: list[Entry] = [("/usr/bin/ls", b"x"), ("/root/.bashrc", b"x"), ("/etc/ld.so.preload", b"x")]
+    carried = sift(*paths, allow=("/usr/bin/l*", "/root/.bashrc"))
+    assert sorted(names(carried)) == ["/root/.bashrc", "/usr/bin/ls"]
+
+
+def test_what_the_agent_deleted_is_removed_but_for_the_systems() -> None:
+    carried = sift(gone=["/app/src", "/app/src/a.c", "/usr/bin/ls", "/usr/lib/python3.11/json.py"])
+    assert carried.remove == ["/app/src"]
+    assert carried.refused == {
+        "/usr/bin/ls": "deleted; it is the system's",
+        "/usr/lib/python3.11/json.py": "deleted; it is the system's",
+    }
+
+
+def test_a_changed_file_takes_the_place_of_the_old_one() -> None:
+    carried = sift(("/app/main.py", b"new"), ("/app", None))
+    assert carried.remove == ["/app/main.py"]
+    assert names(carried) == ["/app", "/app/main.py"]
+
+
+def test_a_folder_that_became_a_link_is_one() -> None:
+    carried = sift(("/app/src", "/data"), gone=["/app/src/a.c"])
+    assert carried.remove == ["/app/src"]
+    assert names(carried) == ["/app/src"]
+
+
+@pytest.mark.parametrize("folder", ["/usr", "/usr/bin", "/usr/local", "/etc", "/root", "/etc/ssl", "/logs", "/tests"])
+def test_a_link_cannot_stand_in_for_a_folder_of_the_system(folder: str) -> None:
+    carried = sift((folder, "/tmp/mine"), ("/tmp/mine", None), ("/tmp/mine/ld.so.preload", b"x"))
+    assert folder not in names(carried)
+    assert folder not in carried.remove
+
+
+@pytest.mark.parametrize("link", ["/app/out", "/tmp/out"])
+def test_nothing_is_written_through_a_link(link: str) -> None:
+    carried = sift((link, "/usr/bin"), (f"{link}/python3", b"evil"))
+    assert names(carried) == [link]
+    assert f"{link}/python3" in carried.refused
+
+
+def test_nothing_is_written_through_a_link_of_the_image() -> None:
+    carried = sift(("bin/python3", b"evil"), ("lib/evil.so", b"x"))
+    assert names(carried) == []
+
+
+@pytest.mark.parametrize("name", ["../etc/ld.so.preload", "app/../usr/bin/ls", "/app/../../usr/bin/ls", ".", "/"])
+def test_names_that_lead_elsewhere_are_refused(name: str) -> None:
+    carried = sift((name, b"x"))
+    assert names(carried) == []
+    assert carried.remove == []
+
+
+def test_of_two_entries_with_one_name_the_last_counts() -> None:
+    carried = sift(("/app/x", "/usr/bin"), ("/app/x", b"file"))
+    with tarfile.open(fileobj=io.BytesIO(carried.tar)) as archive:
+        (member,) = archive.getmembers()
+    assert member.isreg()
+
+
+def test_hard_links_are_copies_and_never_reach_the_system() -> None:
+    entries: list[Entry] = [("/app/a", b"data"), ("/app/b", "app/a"), ("/app/c", "usr/bin/python3")]
+    carried = carry(tar(entries, tarfile.LNKTYPE), PRESENT, Policy(TREE))
+    with tarfile.open(fileobj=io.BytesIO(carried.tar)) as archive:
+        assert sorted(archive.getnames()) == ["app/a", "app/b"]
+        copy = archive.extractfile("app/b")
+        assert copy is not None
+        assert copy.read() == b"data"
+
+
+def test_devices_are_refused() -> None:
+    carried = carry(tar([("/app/disk", "")], tarfile.BLKTYPE), PRESENT, Policy(TREE))
+    assert names(carried) == []
+
+
+@pytest.mark.parametrize("cut", [0, 100, 600, 1500])
+def test_a_broken_tar_counts_as_far_as_it_goes(cut: int) -> None:
+    whole = tar([("/app/a", b"a" * 100), ("/app/b", b"b" * 100)]).getvalue()
+    carried = carry(io.BytesIO(whole[:cut]), PRESENT, Policy(TREE))
+    assert set(names(carried)) <= {"/app/a"}
+
+
+def test_garbage_is_no_change() -> None:
+    carried = carry(io.BytesIO(b"\xff" * 4096), PRESENT, Policy(TREE))
+    assert (names(carried), carried.remove) == ([], [])
+    assert "(tar)" in carried.refused
+
+
+def test_modes_and_owners_stay() -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as out:
+        member = tarfile.TarInfo("app/tool")
+        member.mode, member.uid, member.gid, member.uname, member.mtime = 0o4755, 7, 8, "root", 12
+        out.addfile(member)
+    carried = carry(io.BytesIO(buffer.getvalue()), PRESENT, Policy(TREE))
+    with tarfile.open(fileobj=io.BytesIO(carried.tar)) as archive:
+        (found,) = archive.getmembers()
+    assert (found.mode, found.uid, found.gid, found.uname, found.mtime) == (0o4755, 7, 8, "", 12)
