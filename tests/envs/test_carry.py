@@ -20,7 +20,8 @@ def _words(text: str) -> list[str]:
 DIRECTORIES = _words("""/ /app /app/src /etc /etc/ssl /root /usr /usr/bin /usr/lib /usr/lib/x86_64-linux-gnu /usr/local
 /usr/lib/python3.11 /usr/lib/python3 /usr/lib/python3/dist-packages /usr/lib/python3/dist-packages/pytest
 /usr/local/bin /usr/local/lib /usr/local/lib/python3.11 /usr/local/lib/python3.11/dist-packages /tmp /var /logs""")
-FILES = _words("""/app/main.py /app/src/a.c /etc/passwd /usr/bin/bash /usr/bin/python3 /usr/bin/ls /usr/lib/python3.11/json.py
+FILES = _words("""/app/main.py /app/src/a.c /etc/passwd /usr/bin/bash /usr/bin/python3 /usr/bin/ls
+/usr/lib/python3.11/json.py
 /usr/lib/x86_64-linux-gnu/libc.so.6 /usr/lib/python3/dist-packages/pytest/__init__.py""")
 TREE = Tree(
     directories=frozenset(DIRECTORIES),
