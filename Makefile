@@ -38,7 +38,7 @@ lint: install ## Check style and types
 
 bench: ## Run the benchmarks side by side with what they beat
 	@$(MAKE) --no-print-directory -j2 install images
-	@for name in step start churn steps; do $(ENVFARM) bench $$name $(ARGS) || exit; done
+	@$(ENVFARM) bench all --into docs/benchmarks.md $(ARGS)
 
 clean: ## Remove .venv, caches and what the farm kept in ./envfarm-data
 	@chmod -R u+w .cache 2>/dev/null || true

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import envfarm
-from envfarm.orchestrator.cli import config, doctor, episodes, serve
+from envfarm.orchestrator.cli import bench, config, doctor, episodes, serve
 
 app = typer.Typer(
     help="An environment farm for agentic reinforcement learning.",
@@ -35,5 +35,6 @@ def root(
 
 app.command()(serve.serve)
 app.add_typer(episodes.app, name="episodes")
+app.command()(bench.bench)
 app.command()(doctor.doctor)
 app.command()(config.config)

@@ -1,0 +1,132 @@
+"""What we measure ourselves against: bare Docker, and SWE-ReX from PyPI in a virtual environment of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import sys
+import tarfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.models.containers import Container
+
+from envfarm.orchestrator.bench.report import median
+from envfarm.toolbox.errors import FarmError
+
+SWEREX = "1.4.0"
+_SWEREX_DOCKERFILE = f"""\
+FROM {{base}}
+ARG SSL_CERT_FILE
+ARG PIP_CERT
+RUN pip install --no-cache-dir swe-rex=={SWEREX}
+"""
+
+
+class PeerFailed(FarmError):
+    """A program that we compare ourselves with did not run."""
+
+
+@contextmanager
+def container(image: str, runtime: str) -> Iterator[Container]:
+    """A bare container that sleeps, removed at the end."""
+    client = docker.from_env()
+    made = client.containers.run(image, ["sleep", "3600"], detach=True, network_mode="none", runtime=runtime)
+    try:
+        yield made
+    finally:
+        made.remove(force=True)
+        client.close()
+
+
+def has_runtime(name: str) -> bool:
+    """Whether the engine offers a runtime."""
+    client = docker.from_env()
+    try:
+        return name in client.info()["Runtimes"]
+    finally:
+        client.close()
+
+
+def docker_exec(image: str, rounds: int, *, runtime: str = "runc") -> list[float]:
+    """Seconds of each `docker exec true` through docker-py."""
+    times = []
+    with container(image, runtime) as box:
+        for _ in range(rounds + 1):  # the first one warms up
+            begin = time.perf_counter()
+            box.exec_run(["true"])
+            times.append(time.perf_counter() - begin)
+    return times[1:]
+
+
+def docker_start(image: str, rounds: int) -> list[float]:
+    """Seconds of each `docker run` with its first `docker exec`."""
+    times = []
+    for _ in range(rounds):
+        begin = time.perf_counter()
+        with container(image, "runc") as box:
+            box.exec_run(["true"])
+            times.append(time.perf_counter() - begin)
+    return times
+
+
+def docker_churn(image: str, seconds: float, workers: int) -> float:
+    """Containers run and removed for each second by `workers` bare loops side by side."""
+    end = time.perf_counter() + seconds
+
+    def loop(_: int) -> int:
+        count = 0
+        while time.perf_counter() < end:
+            with container(image, "runc"):
+                count += 1
+        return count
+
+    begin = time.perf_counter()
+    with ThreadPoolExecutor(workers) as pool:
+        count = sum(pool.map(loop, range(workers)))
+    return count / (time.perf_counter() - begin)
+
+
+async def swerex(base: str, rounds: int, cache: Path) -> dict[str, float]:
+    """Medians in milliseconds of SWE-ReX's start, `run_in_session` and `execute`."""
+    python = cache / f"swerex-{SWEREX}" / "bin" / "python"
+    if not python.exists():
+        await _command(sys.executable, "-m", "venv", str(python.parent.parent))
+        await _command(str(python), "-m", "pip", "install", "-q", f"swe-rex=={SWEREX}", "aiohttp")
+    image = f"envfarm/bench-swerex:{SWEREX}"
+    await asyncio.to_thread(_build, image, _SWEREX_DOCKERFILE.format(base=base))
+    printed = await _command(str(python), str(Path(__file__).with_name("swerex_peer.py")), image, str(rounds))
+    times: dict[str, list[float]] = json.loads(printed)
+    return {name: median(values) for name, values in times.items()}
+
+
+def _build(image: str, dockerfile: str) -> None:
+    client = docker.from_env()
+    try:
+        bundle = "/etc/ssl/certs/ca-certificates.crt"
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            info = tarfile.TarInfo("Dockerfile")
+            info.size = len(dockerfile)
+            tar.addfile(info, io.BytesIO(dockerfile.encode()))
+        archive.seek(0)
+        args: Any = {"SSL_CERT_FILE": bundle, "PIP_CERT": bundle}
+        client.images.build(fileobj=archive, custom_context=True, tag=image, rm=True, buildargs=args)
+    finally:
+        client.close()
+
+
+async def _command(*argv: str) -> bytes:
+    process = await asyncio.create_subprocess_exec(
+        *argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    stdout, stderr = await process.communicate()
+    if process.returncode:
+        raise PeerFailed(f"{' '.join(argv)}: exit status {process.returncode}: {stderr.decode()[-500:]}")
+    return stdout

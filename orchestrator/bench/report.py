@@ -1,0 +1,80 @@
+"""What a benchmark reports: one row for each figure, ours beside a peer's."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel
+
+from envfarm.toolbox.errors import BadRequest
+
+Better = Literal["lower", "higher"]
+
+
+class Row(BaseModel):
+    """One figure. `ratio` is how many times better ours is than the peer's: above 1 we are ahead."""
+
+    name: str
+    unit: str
+    ours: float
+    peer: float | None = None
+    peer_name: str | None = None
+    ratio: float | None = None
+
+
+def row(
+    name: str, unit: str, ours: float, peer: float | None, peer_name: str | None, *, better: Better = "lower"
+) -> Row:
+    """A row with its ratio worked out; `better` says which way is good."""
+    ratio = None
+    if peer:
+        ratio = peer / ours if better == "lower" else ours / peer
+    return Row(
+        name=name,
+        unit=unit,
+        ours=round(ours, 3),
+        peer=None if peer is None else round(peer, 3),
+        peer_name=peer_name,
+        ratio=None if ratio is None else round(ratio, 2),
+    )
+
+
+def median(seconds: Sequence[float]) -> float:
+    """The median of times in seconds, in milliseconds."""
+    return statistics.median(seconds) * 1000
+
+
+async def time_each(call: Callable[[], Awaitable[object]], rounds: int) -> list[float]:
+    """The wall time of each of `rounds` calls made one after another, in seconds."""
+    times = []
+    for _ in range(rounds):
+        begin = time.perf_counter()
+        await call()
+        times.append(time.perf_counter() - begin)
+    return times
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """The rows as a table for docs/benchmarks.md."""
+    lines = ["| what | unit | envfarm | peer | peer's name | times better |", "|---|---|---|---|---|---|"]
+    for r in rows:
+        peer = "" if r.peer is None else f"{r.peer:g}"
+        ratio = "" if r.ratio is None else f"{r.ratio:g}"
+        lines.append(f"| {r.name} | {r.unit} | {r.ours:g} | {peer} | {r.peer_name or ''} | {ratio} |")
+    return "\n".join(lines)
+
+
+_BEGIN, _END = "<!-- results -->\n", "<!-- end of results -->"
+
+
+def replace_table(page: Path, rows: Sequence[Row]) -> None:
+    """Put the rows where a page's last results stand. Raises BadRequest when it has no place for them."""
+    before, begin, rest = page.read_text().partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not begin or not end:
+        raise BadRequest(f"{page}: has no lines `{_BEGIN.strip()}` and `{_END}` for the results to stand between")
+    page.write_text(f"{before}{begin}\n{markdown(rows)}\n\n{end}{after}")
