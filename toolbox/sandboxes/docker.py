@@ -1,0 +1,287 @@
+"""Sandboxes on any engine with Docker's API."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import ssl
+from collections.abc import Callable, Collection
+from datetime import datetime
+from typing import Any, TypeVar
+
+import docker
+import docker.errors
+import requests.exceptions
+from docker.types import LogConfig
+
+from envfarm.toolbox.errors import BackendUnavailable, ImageError, SandboxError, SandboxLost, SandboxStartError
+from envfarm.toolbox.sandboxes import scripts
+from envfarm.toolbox.sandboxes.base import Sandbox, SandboxInfo, SandboxSpec
+from envfarm.toolbox.sandboxes.docker_stream import attach
+from envfarm.toolbox.sandboxes.held import Defaults, HeldSandbox
+from envfarm.toolbox.sandboxes.shell import Shell
+
+OWNER, LEASE, SPEC, SECRET = "envfarm.owner", "envfarm.lease", "envfarm.spec", "envfarm.secret"
+CAPABILITIES = (
+    "CHOWN",  # package managers, put_tree
+    "DAC_OVERRIDE",  # what root in a container is expected to do
+    "FOWNER",
+    "FSETID",
+    "KILL",  # the supervisor kills what another user runs
+    "SETGID",
+    "SETUID",
+    "SYS_CHROOT",  # chroot --userspec, sshd, package builds
+    "NET_BIND_SERVICE",
+)
+"""What a container keeps of Docker's default capabilities: no raw sockets, device nodes, audit or file capabilities."""
+RUNTIMES = {"runc": None, "gvisor": "runsc"}
+START_TIMEOUT = 60.0
+MAIN = (
+    'if command -v bash >/dev/null 2>&1; then exec bash --norc --noprofile -c \'eval "$ENVFARM"\' "$0" "$1"; fi; '
+    'eval "$ENVFARM"'
+)
+
+T = TypeVar("T")
+
+
+class DockerSandbox(HeldSandbox):
+    """One container whose main process is the held shell."""
+
+    def __init__(self, backend: DockerBackend, container: str, spec: SandboxSpec, shell: Shell, defaults: Defaults):
+        super().__init__(container, spec, shell, defaults)
+        self._backend = backend
+        self._detached = False
+        self._cause: asyncio.Task[None] | None = None
+
+    async def attach(self, *, logs: bool = False) -> None:
+        """Take hold of the stream. Raises BackendUnavailable, SandboxLost."""
+        self.shell.wire = await attach(
+            self._backend.url, self._id, self.shell.feed, self._closed, tls=self._backend.tls, logs=logs
+        )
+
+    def _closed(self) -> None:
+        if not self._detached and not self.shell.is_lost:
+            self._cause = asyncio.get_running_loop().create_task(self._find_cause())
+
+    async def _find_cause(self) -> None:
+        self.lose(await self._backend.cause(self._id))
+
+    async def detach(self) -> None:
+        """Let go of the stream and leave the container running."""
+        self._detached = True
+        self.lose(SandboxLost("the sandbox was let go", cause="stream"))
+        if self.shell.wire is not None:
+            self.shell.wire.close()
+        if self._cause is not None:
+            self._cause.cancel()
+
+    async def close(self) -> None:
+        """Remove the container."""
+        await self.detach()
+        await self._backend.remove(self._id)
+
+
+class DockerBackend:
+    """Makes containers, and finds those it made before."""
+
+    name = "docker"
+
+    def __init__(self, url: str | None = None, *, tls: ssl.SSLContext | None = None) -> None:
+        self._client: docker.DockerClient | None = None
+        self._wanted = url
+        self.tls = tls
+        self._images: dict[str, dict[str, Any]] = {}
+
+    @property
+    def url(self) -> str:
+        """The engine's address, as `unix:///path` or `tcp://host:port`."""
+        base = self.client.api.base_url
+        if base.startswith("http+docker://"):
+            return self._wanted or "unix:///var/run/docker.sock"
+        return re.sub(r"^https?", "tcp", base)
+
+    @property
+    def client(self) -> docker.DockerClient:
+        """The `docker` package's client. Raises BackendUnavailable."""
+        if self._client is None:
+            try:
+                self._client = docker.DockerClient(base_url=self._wanted) if self._wanted else docker.from_env()
+            except docker.errors.DockerException as error:
+                raise BackendUnavailable(f"no Docker engine answers: {error}") from None
+        return self._client
+
+    async def start(self, spec: SandboxSpec, *, owner: str, lease: str) -> Sandbox:
+        """Start a container. Raises SandboxStartError, BackendUnavailable, ImageError."""
+        if spec.network == "allowlist":
+            raise SandboxStartError("network allowlist: this back end cannot filter hosts; use none or public")
+        image = await self.image(spec.image)
+        secret = secrets.token_hex(16)
+        shell = Shell(secret)
+        container = await self._call(self._create, spec, image, shell.hello, secret, owner, lease)
+        config = image["Config"]
+        defaults = Defaults(spec.user or config.get("User") or None, spec.workdir or config.get("WorkingDir") or "/")
+        sandbox = DockerSandbox(self, container, spec, shell, defaults)
+        try:
+            await sandbox.attach()
+            await self._call(self.client.api.start, container)
+            await sandbox.greet(START_TIMEOUT)
+            await self._entrypoint(sandbox, spec, config)
+        except SandboxLost as error:
+            log = await self._log(container)
+            await sandbox.close()
+            raise SandboxStartError(f"{spec.image} does not start: {error}{log}") from None
+        except BaseException:
+            await sandbox.close()
+            raise
+        return sandbox
+
+    async def attach(self, sandbox_id: str) -> Sandbox:
+        """Take back a running container. Raises SandboxLost."""
+        raise SandboxLost(sandbox_id, cause="removed")
+
+    async def find(self, owner: str) -> list[SandboxInfo]:
+        """Every container of that owner, running or not."""
+        filters = {"label": f"{OWNER}={owner}"}
+        found = await self._call(lambda: self.client.api.containers(all=True, filters=filters))
+        return [
+            SandboxInfo(
+                id=one["Id"],
+                owner=owner,
+                lease=one["Labels"].get(LEASE, ""),
+                running=one["State"] == "running",
+                created=float(one["Created"]),
+            )
+            for one in found
+        ]
+
+    async def reap(self, owner: str, *, keep: Collection[str]) -> list[str]:
+        """Remove the owner's containers that are not in `keep`."""
+        doomed = [one.id for one in await self.find(owner) if one.id not in keep]
+        await asyncio.gather(*(self.remove(one) for one in doomed))
+        return doomed
+
+    async def close(self) -> None:
+        """Let go of the engine; containers stay."""
+        if self._client is not None:
+            await asyncio.to_thread(self._client.close)
+            self._client = None
+
+    async def remove(self, container: str) -> None:
+        """Remove a container; never raises for one that is gone already."""
+        try:
+            await self._call(lambda: self.client.api.remove_container(container, force=True, v=True))
+        except (SandboxLost, BackendUnavailable):
+            return
+        except SandboxError as error:
+            if "already in progress" not in str(error):
+                raise
+
+    async def cause(self, container: str) -> SandboxLost:
+        """Why a container's stream ended."""
+        try:
+            state = (await self._call(self.client.api.inspect_container, container))["State"]
+        except SandboxLost as error:
+            return error
+        except BackendUnavailable as error:
+            return SandboxLost(f"the engine is gone: {error}", cause="engine")
+        if state["OOMKilled"]:
+            return SandboxLost("the sandbox ran out of memory", cause="oom")
+        if state["Running"]:
+            return SandboxLost("the stream to the sandbox broke", cause="stream")
+        return SandboxLost(f"the sandbox's main process was killed (exit code {state['ExitCode']})", cause="killed")
+
+    async def image(self, name: str) -> dict[str, Any]:
+        """An image's description, pulled when the engine lacks it. Raises ImageError."""
+        known = self._images.get(name)
+        if known is None:
+            known = self._images[name] = await self._call(self._inspect_image, name)
+        return known
+
+    def _inspect_image(self, name: str) -> dict[str, Any]:
+        try:
+            return self.client.api.inspect_image(name)
+        except docker.errors.ImageNotFound:
+            pass
+        try:
+            self.client.images.pull(name)
+            return self.client.api.inspect_image(name)
+        except (docker.errors.APIError, docker.errors.ImageNotFound) as error:
+            raise ImageError(
+                f"there is no image {name!r}, and it cannot be pulled: {error.explanation or error}"
+            ) from None
+
+    def _create(self, spec: SandboxSpec, image: dict[str, Any], hello: str, secret: str, owner: str, lease: str) -> str:
+        limits = spec.limits
+        api = self.client.api
+        options: dict[str, Any] = {}
+        if (runtime := RUNTIMES[spec.isolation]) is not None:
+            options["runtime"] = runtime
+        if limits.gpus:
+            options["device_requests"] = [docker.types.DeviceRequest(count=limits.gpus, capabilities=[["gpu"]])]
+        host = api.create_host_config(
+            network_mode="none" if spec.network == "none" else "bridge",
+            mem_limit=limits.memory_mb << 20,
+            memswap_limit=limits.memory_mb << 20,
+            nano_cpus=int(limits.cpus * 1e9),
+            pids_limit=limits.pids,
+            cap_drop=["ALL"],
+            cap_add=list(CAPABILITIES),
+            security_opt=["no-new-privileges"],
+            log_config=LogConfig(type="local", config={"max-size": "8m", "max-file": "2", "compress": "false"}),
+            **options,
+        )
+        made = api.create_container(
+            image["Id"],
+            entrypoint=["/bin/sh", "-c", MAIN, "envfarm", hello],
+            command=[],
+            environment=dict(spec.env) | {"ENVFARM": scripts.program("supervisor.sh")},
+            user="0",
+            working_dir="/",
+            stdin_open=True,
+            tty=False,
+            hostname="sandbox",
+            healthcheck={"test": ["NONE"]},
+            labels={OWNER: owner, LEASE: lease, SECRET: secret, SPEC: spec.model_dump_json()},
+            host_config=host,
+        )
+        return str(made["Id"])
+
+    async def _entrypoint(self, sandbox: DockerSandbox, spec: SandboxSpec, config: dict[str, Any]) -> None:
+        """Run the image's own entrypoint as a child, unless it is a bare shell that would end at once."""
+        words = [*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])]
+        if not spec.entrypoint or not words or (len(words) == 1 and words[0].rsplit("/")[-1] in ("sh", "bash", "ash")):
+            return
+        user = sandbox._user(None)
+        prefix = scripts.become(user, await sandbox.tool() if user else "")
+        line = " ".join(scripts.quote(word) for word in words)
+        home = scripts.quote(sandbox.defaults.workdir)
+        await sandbox.shell.script(
+            f"( restore; cd {home}; {prefix}{line} ) </dev/null >/dev/null 2>&1 203>&- &", timeout=START_TIMEOUT
+        )
+
+    async def _log(self, container: str) -> str:
+        try:
+            text = await self._call(lambda: self.client.api.logs(container, tail=5))
+        except (SandboxError, BackendUnavailable):
+            return ""
+        return f": {text.decode('utf-8', 'replace').strip()}" if text else ""
+
+    async def _call(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call the `docker` package in a thread; its errors become the farm's."""
+        try:
+            return await asyncio.to_thread(function, *arguments)
+        except docker.errors.NotFound as error:
+            raise SandboxLost(f"the container is gone: {error.explanation}", cause="removed") from None
+        except docker.errors.APIError as error:
+            text = error.explanation or str(error)
+            if "unknown runtime" in text.lower() or "Unknown runtime" in text:
+                raise SandboxStartError(f"the engine does not offer this isolation: {text}") from None
+            raise SandboxStartError(f"the engine refused: {text}") from None
+        except (requests.exceptions.RequestException, docker.errors.DockerException) as error:
+            raise BackendUnavailable(f"the Docker engine does not answer: {error}") from None
+
+
+def created(text: str) -> float:
+    """Docker's timestamp in seconds since the epoch."""
+    return datetime.fromisoformat(text[:19] + "+00:00").timestamp()

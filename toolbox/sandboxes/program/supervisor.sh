@@ -1,0 +1,269 @@
+# The supervisor: the sandbox's main process. It reads frames on standard input and never evaluates a model's text.
+# A frame is a header of 128 bytes, `@ OP TOKEN LENGTH LINES SLOT` and blanks and a newline, then LENGTH bytes.
+# What it and its helpers answer are markers on both outputs: RS, `ef:`, TOKEN, `:`, kind, `:`, arguments, newline.
+unset ENVFARM
+set -f
+umask 022
+IFS=' 	
+'
+unset BASH_ENV ENV CDPATH GLOBIGNORE PS4 OLDPWD
+locale=
+if [ "${LC_ALL+x}" ]; then locale=LC_ALL=$LC_ALL; unset LC_ALL; fi
+LC_ALL=C
+me=$$
+keepers= # process ids of the helpers that watch the sessions
+oneshot= # and of the one that watches the last script
+keeper=  # the one whose command began last
+slots=   # sessions that have a pipe
+mark=0   # ticks since boot at the last command's start
+last=-   # the last command that had an id
+pids=    # process ids at the last look, with parent_PID and born_PID of each
+
+if [ -n "${BASH_VERSION-}" ]; then
+  kind=bash
+  header() { IFS= read -r -N 128 frame; }
+  payload() { text=; [ "$1" = 0 ] || IFS= read -r -N "$1" text; }
+  fifo() { eval "exec $1<> <(:)"; }
+else
+  kind=sh
+  header() { IFS= read -r frame; }
+  payload() {
+    text=
+    if [ "$1" -gt 2000 ]; then
+      text=$(dd bs="$1" count=1 iflag=fullblock 2>/dev/null; echo x)
+      text=${text%x}
+    else
+      left=$2
+      while [ "$left" -gt 0 ]; do
+        IFS= read -r line || exit
+        text=$text$line$newline
+        left=$((left - 1))
+      done
+    fi
+  }
+  fifo() {
+    place "$token" && mkfifo "$placed" && eval "exec $1<>\"\$placed\""
+    rm -f "$placed"
+  }
+fi
+newline='
+'
+
+say() { printf '\036ef:%s:%s\n' "$1" "$2"; printf '\036ef:%s:%s\n' "$1" "$2" >&2; }
+
+status() { return "$1"; }
+
+# A name that nothing has, in the first folder that can be written to.
+place() {
+  for placed in ${2-/tmp /var/tmp /dev/shm /run /}; do
+    placed=${placed%/}/.envfarm-$1
+    { : >"$placed"; } 2>/dev/null && rm -f "$placed" && return
+  done
+  return 1
+}
+
+began() {
+  read -r mark _ </proc/uptime
+  mark=${mark%.*}${mark#*.}
+}
+
+# Run in a helper: let go of the sessions' pipes, so that no command inherits them.
+alone() {
+  for slot in $slots; do eval "exec $((300 + slot))>&- $((400 + slot))>&-"; done
+  exec 203>&2 2>/dev/null
+  trap : TERM INT HUP QUIT PIPE ALRM USR1 USR2
+}
+
+# Before a model's text: give back the locale that the image asks for.
+restore() { unset LC_ALL; [ -z "$locale" ] || export "$locale"; }
+
+ended() { printf '\036ef:%s:%s\n' "$1" "$2"; printf '\036ef:%s:%s\n' "$1" "$2" >&203; }
+
+# as TOOL USER COMMAND...: become a user (a name or a number, with :GROUP or without), with that user's HOME.
+as() {
+  tool=$1 name=${2%%:*} group=${2#"${2%%:*}"} uid= gid= home=/
+  group=${group#:}
+  shift 2
+  while IFS=: read -r a _ b c _ d _; do
+    if [ "$a" = "$name" ] || [ "$b" = "$name" ]; then name=$a uid=$b gid=$c home=$d; break; fi
+  done </etc/passwd 2>/dev/null
+  case $uid$name in
+  *[!0-9]*) [ -n "$uid" ] || { echo "no such user: $name" >&2; return 126; } ;;
+  *) uid=${uid:-$name} ;;
+  esac
+  case $group in
+  '') groups=--init-groups ;;
+  *[!0-9]*) while IFS=: read -r a _ b _; do [ "$a" != "$group" ] || gid=$b; done </etc/group 2>/dev/null ;;
+  *) gid=$group ;;
+  esac
+  gid=${gid:-0}
+  [ -z "$group" ] && [ "$name" != "$uid" ] || groups=--clear-groups
+  export HOME="$home" USER="$name" LOGNAME="$name"
+  case $tool in
+  setpriv) exec setpriv --reuid="$uid" --regid="$gid" $groups -- "$@" ;;
+  chroot) exec chroot --userspec="$uid:$gid" --skip-chdir / "$@" ;;
+  esac
+  [ "$name" != "$uid" ] || { echo "this image has no tool that runs a command as uid $uid" >&2; return 126; }
+  line=exec
+  for a; do line="$line '$(printf %s "$a" | sed "s/'/'\\\\''/g")'"; done
+  exec su -p -s /bin/sh "$name" -c "$line"
+}
+
+processes() {
+  for p in $pids; do unset "parent_$p" "born_$p"; done
+  pids=
+  set +f
+  set -- /proc/[0-9]*
+  set -f
+  for d; do
+    { read -r line <"$d/stat"; } 2>/dev/null || continue
+    note "${d#/proc/}" ${line##*) }
+  done
+}
+
+note() {
+  [ "$2" != Z ] && [ "$2" != X ] || return 0
+  pids="$pids $1"
+  eval "parent_$1=$3 born_$1=${21}"
+}
+
+# Whether a process belongs to the running command: it is new, and so is everything between it and us, or it is
+# below the command's keeper ($keeper).
+ours() {
+  q=$1
+  case " $me $oneshot $keepers " in *" $q "*) return 1 ;; esac
+  while :; do
+    [ "$q" != "$me" ] || return 0
+    eval "up=\${parent_$q-} at=\${born_$q-}"
+    [ -n "$up" ] || return 1
+    [ "$up" != "$keeper" ] || return 0
+    [ "$at" -ge "$mark" ] || return 1
+    q=$up
+  done
+}
+
+# Whether a process came from us. Outside a container /proc shows the whole machine: nothing else may ever be killed.
+any() {
+  q=$1
+  [ "$q" != "$me" ] || return 1
+  while :; do
+    eval "up=\${parent_$q-}"
+    case $up in
+    "$me") return 0 ;;
+    '' | 0) return 1 ;;
+    1) [ "$me" = 1 ] || return 1 ;;
+    esac
+    q=$up
+  done
+}
+
+# kill_those PREDICATE: stop, then kill, in passes, until no process is left that the predicate names.
+kill_those() {
+  round=0
+  while [ "$round" -lt 40 ]; do
+    round=$((round + 1))
+    stopped=
+    while :; do
+      processes
+      fresh=
+      for p in $pids; do
+        case " $stopped " in *" $p "*) continue ;; esac
+        if "$1" "$p"; then fresh="$fresh $p"; fi
+      done
+      [ -n "$fresh" ] || break
+      kill -STOP $fresh 2>/dev/null
+      stopped="$stopped$fresh"
+    done
+    [ -n "$stopped" ] || return 0
+    kill -KILL $stopped 2>/dev/null
+  done
+  return 1
+}
+
+alive() {
+  { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 1
+  line=${line##*) }
+  case $line in Z* | X*) return 1 ;; esac
+}
+
+say "$1" "ready:$kind:$me"
+while header; do
+  set -- $frame
+  [ "$1" = @ ] || continue
+  op=$2 token=$3 length=$4 lines=$5 slot=$6 id=$7
+  case $op in
+  run) # a script of the farm's, watched to its end
+    payload "$length" "$lines"
+    [ "$id" = - ] || last=$id
+    began
+    say "$token" b
+    ( alone; eval "$text"; ended "$token" "e:$?" ) </dev/null &
+    keeper=$! oneshot=$!
+    ;;
+  open) # a session: its shell reads commands from a pipe that only we and it hold
+    payload "$length" "$lines"
+    began
+    eval "old=\${keeper_$slot-}"
+    if [ -n "$old" ]; then
+      keepers="${keepers%%" $old "*} ${keepers#*" $old "}"
+      eval "exec $((300 + slot))>&-"
+    else
+      slots="$slots $slot"
+      umask 0
+      if place "$token" "/dev/shm /tmp /var/tmp /run"; then eval "exec $((400 + slot))<>\"\$placed\""; rm -f "$placed"
+      else eval "exec $((400 + slot))</dev/null"; fi
+      umask 022
+    fi
+    fifo $((300 + slot))
+    eval "exec 201<&$((300 + slot)) 204<&$((400 + slot))"
+    ( alone; eval "$text"; ended "$token" "d:$?" ) </dev/null &
+    exec 201<&- 204<&-
+    keeper=$!
+    eval "keeper_$slot=$keeper"
+    keepers=" ${keepers# }$keeper "
+    ;;
+  send) # a command for a session, passed on unread
+    payload "$length" "$lines"
+    [ "$id" = - ] || last=$id
+    began
+    eval "keeper=\$keeper_$slot"
+    printf '\036ef:%s:b\n' "$token" >&2
+    if [ "$length" -le 4096 ]; then printf %s "$text" >&$((300 + slot))
+    else ( printf %s "$text" >&$((300 + slot)) ) 2>/dev/null & fi
+    ;;
+  spool) # bytes for a file in a place that nothing else knows
+    place "$token"
+    { dd bs=65536 count="$slot" iflag=fullblock,count_bytes | { set -C; cat >"$placed"; rc=$?; cat >/dev/null; status "$rc"; }; } 2>/dev/null
+    rc=$?
+    until read -r line && [ "$line" = "$token" ]; do :; done
+    say "$token" "s:$rc:$placed"
+    ;;
+  look) # is the watcher of this session, or of the last script, alive?
+    [ "$slot" = - ] || eval "keeper=\$keeper_$slot"
+    if alive "$keeper"; then say "$token" a; else wait "$keeper" 2>/dev/null; say "$token" "g:$?"; fi
+    ;;
+  kill) kill_those ours; say "$token" "k:$?" ;;
+  clear)
+    kill_those any
+    rc=$?
+    # To process 1 of a container, -1 is the container; to any other process it is the whole machine.
+    if [ "$rc" != 0 ] && [ "$me" = 1 ]; then kill -KILL -1; rc=0; fi 2>/dev/null
+    say "$token" "k:$rc"
+    ;;
+  list)
+    processes
+    found=
+    for p in $pids; do
+      any "$p" || continue
+      eval "up=\$parent_$p"
+      case " $me $oneshot $keepers " in
+      *" $p "*) continue ;;
+      *" $up "*) [ "$up" = "$me" ] || continue ;;
+      esac
+      found="$found $p"
+    done
+    say "$token" "l:$found"
+    ;;
+  hello) say "$token" "h:$last" ;;
+  esac
+done

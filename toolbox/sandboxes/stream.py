@@ -1,0 +1,154 @@
+"""What a held stream carries: a command's output between markers, cut in the middle when it is too long."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from envfarm.toolbox.sandboxes.base import Output
+
+PREFIX = b"\x1eef:"
+TOKEN = 24  # hex digits
+SPOOL_LIMIT = 1 << 30
+"""Bytes of one stream that a spool file keeps at most."""
+
+_LONGEST = 64 << 10  # a marker with a list of process ids
+_CHUNK = 1 << 16
+
+Handler = Callable[[int, bytes, bytes], None]
+"""Called with the stream (1 or 2), the marker's kind and its arguments."""
+
+
+class Capture:
+    """The head and the tail of one stream in bounded memory, and on demand the whole of it on disk."""
+
+    def __init__(self, limit: int | None, *, spool: bool = False) -> None:
+        self.total = 0
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._limit = limit
+        self._room = limit if limit is None else limit // 2
+        self._wants_spool = spool
+        self._spool: Path | None = None
+        self._fd = -1
+
+    def add(self, data: bytes | memoryview) -> None:
+        self.total += len(data)
+        if self._room is None or self._limit is None:
+            self._head += data
+            return
+        if len(self._head) + len(self._tail) + len(data) > self._limit and self._fd < 0 and self._wants_spool:
+            self._open()
+        if self._fd >= 0 and self.total <= SPOOL_LIMIT:
+            _write(self._fd, data)
+        free = self._room - len(self._head)
+        if free > 0:
+            self._head += data[:free]
+            data = data[free:]
+        self._tail += data[-self._limit :]
+        if len(self._tail) > 2 * self._limit:
+            del self._tail[: -self._limit]
+
+    def output(self) -> Output:
+        """What was kept; closes the spool."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        if self._limit is None or self.total <= self._limit:
+            return Output(bytes(self._head + self._tail), self.total, None, None)
+        keep = self._limit - len(self._head)
+        tail = self._tail[-keep:] if keep else b""
+        return Output(bytes(self._head + tail), self.total, len(self._head), self._spool)
+
+    def discard(self) -> None:
+        """Forget everything, the spool file too."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        if self._spool is not None:
+            self._spool.unlink(missing_ok=True)
+
+    def _open(self) -> None:
+        self._fd, name = tempfile.mkstemp(prefix="envfarm-output-")
+        self._spool = Path(name)
+        _write(self._fd, self._head)
+        _write(self._fd, self._tail)
+
+
+def _write(fd: int, data: bytes | bytearray | memoryview) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+class Reader:
+    """Splits the two streams into output and markers, in whatever pieces they arrive."""
+
+    def __init__(self) -> None:
+        self.handlers: dict[bytes, Handler] = {}
+        self.sinks: dict[int, Capture | None] = {1: None, 2: None}
+        self._held = {1: b"", 2: b""}
+
+    def feed(self, stream: int, data: bytes) -> None:
+        """Take the next bytes of a stream."""
+        held = self._held[stream]
+        if held:
+            data = held + data
+            self._held[stream] = b""
+        start = 0
+        while True:
+            at = data.find(PREFIX, start)
+            if at < 0:
+                break
+            end = data.find(b"\n", at, at + _LONGEST)
+            if end < 0:
+                if len(data) - at < _LONGEST and self._known(data, at) is not False:
+                    self._put(stream, data[start:at])
+                    self._held[stream] = data[at:]
+                    return
+                end = -1
+            if end >= 0 and self._known(data, at):
+                self._put(stream, data[start:at])
+                token, kind, rest = self._parts(data[at + len(PREFIX) : end])
+                start = end + 1
+                self.handlers[token](stream, kind, rest)
+            else:
+                self._put(stream, data[start : at + len(PREFIX)])
+                start = at + len(PREFIX)
+        keep = _partial(data, start)
+        self._put(stream, data[start : len(data) - keep])
+        if keep:
+            self._held[stream] = data[len(data) - keep :]
+
+    def flush(self, stream: int) -> None:
+        """Give out what was held back as the possible beginning of a marker."""
+        held, self._held[stream] = self._held[stream], b""
+        self._put(stream, held)
+
+    def _known(self, data: bytes, at: int) -> bool | None:
+        """Whether a known token stands there; None when too little has arrived to tell."""
+        token = data[at + len(PREFIX) : at + len(PREFIX) + TOKEN]
+        if len(token) == TOKEN:
+            return token in self.handlers
+        return None if any(known.startswith(token) for known in self.handlers) else False
+
+    @staticmethod
+    def _parts(marker: bytes) -> tuple[bytes, bytes, bytes]:
+        token, _, rest = marker.partition(b":")
+        kind, _, arguments = rest.partition(b":")
+        return token, kind, arguments
+
+    def _put(self, stream: int, data: bytes) -> None:
+        sink = self.sinks[stream]
+        if sink is not None and data:
+            sink.add(data)
+
+
+def _partial(data: bytes, start: int) -> int:
+    """How many of the last bytes could be the beginning of a marker."""
+    for size in range(min(len(PREFIX) - 1, len(data) - start), 0, -1):
+        if data.endswith(PREFIX[:size]):
+            return size
+    return 0
