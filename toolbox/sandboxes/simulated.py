@@ -215,7 +215,7 @@ class SimulatedSandbox:
 
 
 class _Shell:
-    """`echo`, `true`, `:`, `false`, `exit`, `pwd`, `cd`, `cat`, `sleep` and `> file`, joined by `;` and `&&`."""
+    """`echo`, `true`, `false`, `exit`, `pwd`, `cd`, `cat`, `mkdir`, `chmod`, `sleep`, `> file`, joined by `;` and `&&`."""
 
     def __init__(self, files: dict[str, bytes], cwd: str, stdin: bytes, timeout: float) -> None:
         self.files = files
@@ -286,7 +286,7 @@ class _Shell:
                 raise TimeoutError
         elif name == "false":
             return 1
-        elif name not in ("true", ":"):
+        elif name not in ("true", ":", "mkdir", "chmod"):  # folders and modes are not kept
             self.err += f"sh: {name}: not found\n".encode()
             return 127
         return 0
