@@ -1,0 +1,103 @@
+"""The server over a toy farm, reached over real HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from multidict import CIMultiDictProxy
+
+from envfarm.orchestrator.app import make_app
+from envfarm.orchestrator.farm import Farm
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: CIMultiDictProxy[str]
+    data: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.data)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The error shape, which must be all that there is."""
+        body = self.json
+        assert set(body) == {"error"}
+        assert {"type", "message", "retryable"} <= set(body["error"]) <= {"type", "message", "retryable", "episode"}
+        assert self.headers["Content-Type"] == "application/json"
+        return dict(body["error"])
+
+
+class Api:
+    """Plain requests, with every status an answer."""
+
+    def __init__(self, runner: web.AppRunner, session: aiohttp.ClientSession, token: str | None) -> None:
+        self.runner = runner
+        self.url = "http://{}:{}".format(*runner.addresses[0][:2])
+        self.session = session
+        self.token = token
+
+    async def __call__(self, method: str, path: str, body: Any = None, **options: Any) -> Answer:
+        options.setdefault("headers", {})
+        if self.token is not None:
+            options["headers"] = {"Authorization": f"Bearer {self.token}"} | options["headers"]
+        if body is not None:
+            options["data"] = body if isinstance(body, bytes) else json.dumps(body)
+        async with self.session.request(method, self.url + path, **options) as answer:
+            return Answer(answer.status, answer.headers, await answer.read())
+
+    async def get(self, path: str, **options: Any) -> Answer:
+        return await self("GET", path, **options)
+
+    async def post(self, path: str, body: Any = None, **options: Any) -> Answer:
+        return await self("POST", path, body, **options)
+
+    async def create(self, **request: Any) -> list[dict[str, Any]]:
+        answer = await self.post("/v1/episodes", {"task_id": "toy/one"} | request)
+        assert answer.status == 202, answer.data
+        return list(answer.json["episodes"])
+
+    async def running(self, **request: Any) -> str:
+        """The id of a new episode that runs."""
+        [episode] = await self.create(**request)
+        answer = await self.get(f"/v1/episodes/{episode['id']}?wait=10")
+        assert answer.json["state"] == "running"
+        return str(episode["id"])
+
+    async def step(self, id: str, *commands: str, step_id: str = "s1", **more: Any) -> Answer:
+        calls = [{"id": f"c{n}", "name": "bash", "arguments": {"command": c}} for n, c in enumerate(commands)]
+        return await self.post(f"/v1/episodes/{id}/steps", {"step_id": step_id, "calls": calls} | more)
+
+
+Serve = Callable[..., Awaitable[Api]]
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    """Puts farms behind HTTP."""
+    async with AsyncExitStack() as stack:
+
+        async def start(farm: Farm, *, token: str | None = None, **options: Any) -> Api:
+            runner = web.AppRunner(make_app(farm, **options), access_log=None, shutdown_timeout=0.1)
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            site = web.TCPSite(runner, "127.0.0.1", 0)
+            await site.start()
+            session = await stack.enter_async_context(aiohttp.ClientSession())
+            return Api(runner, session, token)
+
+        yield start
+
+
+@pytest.fixture
+async def api(serve: Serve, farm: Farm) -> Api:
+    return await serve(farm)

@@ -1,0 +1,87 @@
+"""Who may call, and what a token for one run sees."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from envfarm.orchestrator.farm import Farm
+
+Api = Any
+pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+
+
+@pytest.mark.parametrize("header", [None, "Bearer wrong", "Basic secret", "secret", "Bearer", "Bearer secret:r"])
+async def test_a_wrong_token(serve: Any, farm: Farm, header: str | None) -> None:
+    api = await serve(farm, tokens=["secret"])
+    headers = {} if header is None else {"Authorization": header}
+    for path in ("/v1/episodes", "/metrics"):
+        answer = await api.get(path, headers=headers)
+        assert (answer.status, answer.error["type"]) == (401, "unauthorized")
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+async def test_a_right_token_and_what_needs_none(serve: Any, farm: Farm) -> None:
+    api = await serve(farm, tokens=["other", "secret"], token="secret")
+    assert (await api.get("/v1/episodes")).status == 200
+    assert (await api.get("/v1/tasks", headers={"Authorization": "bearer secret"})).status == 200
+    api.token = None
+    for path in ("/health", "/ready", "/openapi.json", "/docs"):
+        assert (await api.get(path)).status == 200
+
+
+async def test_a_token_for_one_run_sees_no_other(serve: Any, farm: Farm) -> None:
+    api = await serve(farm, tokens=["all", "mine:r"], token="all")
+    foreign = await api.running(run="other")
+    api.token = "mine"
+    [own] = await api.create()
+    assert own["run"] == "r"
+    assert [one["id"] for one in (await api.get("/v1/episodes")).json["items"]] == [own["id"]]
+    hidden = [
+        await api.get(f"/v1/episodes/{foreign}"),
+        await api.get(f"/v1/episodes/{foreign}/reward"),
+        await api.get(f"/v1/episodes/{foreign}/steps"),
+        await api.get(f"/v1/episodes/{foreign}/artifacts"),
+        await api.step(foreign, "true"),
+        await api.post(f"/v1/episodes/{foreign}/finish"),
+        await api.post(f"/v1/episodes/{foreign}/cancel"),
+        await api("DELETE", f"/v1/episodes/{foreign}"),
+    ]
+    assert {answer.status for answer in hidden} == {404}
+    batch = await api.post("/v1/batch:steps", {"steps": [{"episode": foreign, "step_id": "s", "calls": []}]})
+    assert batch.json["results"][0]["error"]["type"] == "not_found"
+    assert (await api.post("/v1/leases:renew", {"ids": [foreign, own["id"]]})).json["gone"] == [foreign]
+    forbidden = [
+        await api.get("/v1/episodes?run=other"),
+        await api.get("/v1/rewards?run=other"),
+        await api.get("/v1/events?run=other"),
+        await api.get("/v1/runs/other"),
+        await api("PUT", "/v1/runs/r", {"priority": 100}),
+        await api.post("/v1/episodes", {"task_id": "toy/one", "run": "other"}),
+        await api.post("/v1/leases:renew", {"run": "other"}),
+    ]
+    assert {(answer.status, answer.error["type"]) for answer in forbidden} == {(403, "forbidden")}
+    assert (await api.get("/v1/runs/r")).status == 200
+    api.token = "all"
+    assert (await api.get(f"/v1/episodes/{foreign}")).json["state"] == "running"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Host": "localhost:1"}, 200),
+        ({"Host": "[::1]:1"}, 200),
+        ({"Host": "evil.example"}, 403),
+        ({"Host": "evil.example:80"}, 403),
+        ({"Host": "127.0.0.1:5", "Origin": "http://127.0.0.1:5"}, 200),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+    ],
+)
+async def test_without_tokens_web_pages_are_kept_out(api: Api, headers: dict[str, str], status: int) -> None:
+    answer = await api.get("/v1/tasks", headers=headers)
+    assert answer.status == status
+    if status == 403:
+        assert "tokens" in answer.error["message"]
