@@ -51,9 +51,9 @@ class Bash:
     name: ClassVar[str] = "bash"
     description: ClassVar[str] = (
         "Run a command in a bash session that lasts for the whole task: working directory, exported variables and "
-        "functions stay. Returns stdout, then stderr, and the exit code when it is not 0. There is no terminal and "
-        "nothing to read on stdin. Long output is cut in the middle and kept whole in a file that the answer names. "
-        "Start services in the background, with their output redirected."
+        "functions stay, also after `exit` or a time-out. Returns stdout, then stderr, and the exit code when it is "
+        "not 0. There is no terminal and nothing to read on stdin. Long output is cut in the middle and kept whole in "
+        "a file that the answer names. Start services in the background, with their output redirected."
     )
     Arguments: ClassVar[type[BaseModel]] = BashArguments
 
@@ -82,12 +82,11 @@ def render(result: ExecResult, notes: dict[str, str]) -> str:
     if result.stderr:
         parts.append("[stderr]\n" + _stream(result.stderr, result.stderr_info, notes.get("stderr")))
     if result.timed_out:
-        parts.append(f"[timed out after {result.seconds:.0f} s: the command and all that it started were killed]")
+        parts.append(
+            f"[timed out after {round(result.seconds, 1):g} s: the command and all that it started were killed]"
+        )
     elif result.exit_code != 0:
         parts.append(f"[exit code {result.exit_code}]")
-    if result.session_ended:
-        parts.append("[the command ended the shell; the next one starts in a new shell, without its directory, "
-                     "variables and functions]")  # fmt: skip
     parts = [part for part in parts if part]
     return "\n".join([part.removesuffix("\n") for part in parts[:-1]] + parts[-1:]) or "[no output]"
 

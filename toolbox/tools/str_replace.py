@@ -172,6 +172,6 @@ def _answer(path: str, result: ExecResult, edit: Edit, created: bool) -> ToolRes
 
 def _cause(result: ExecResult) -> str:
     if result.timed_out:
-        return f"timed out after {result.seconds:.0f} s"
+        return f"timed out after {round(result.seconds, 1):g} s"
     lines = decode(result.stderr).strip().splitlines()
     return lines[-1] if lines else f"exit code {result.exit_code}"
