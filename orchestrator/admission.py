@@ -9,6 +9,7 @@ import time
 from envfarm.orchestrator.core import Core
 from envfarm.orchestrator.episodes import Episode
 from envfarm.toolbox.errors import Conflict, FarmError, FarmFull, SandboxError
+from envfarm.toolbox.sandboxes.base import Sandbox, SandboxSpec
 
 log = logging.getLogger(__name__)
 
@@ -21,10 +22,17 @@ class Admission:
 
     def __init__(self, core: Core) -> None:
         self.core = core
+        self._early: dict[str, str] = {}  # episode to run: not yet seen by the toolbox's queue
+
+    def admit(self, run: str, n: int) -> None:
+        """Raise FarmFull when `n` more episodes of a run would not find a place in the queue."""
+        self.core.toolbox.admit(run, n + sum(other == run for other in self._early.values()))
 
     def launch(self, episode: Episode) -> None:
         """Start the way of a queued episode."""
+        self._early[episode.id] = episode.run
         episode.work = self.core.spawn(self._admit(episode), f"start-{episode.id}")
+        episode.work.add_done_callback(lambda _: self._early.pop(episode.id, None))
 
     async def _admit(self, episode: Episode) -> None:
         attempts = self.core.settings.start_attempts
@@ -56,23 +64,26 @@ class Admission:
     async def _start(self, episode: Episode) -> None:
         core, play = self.core, episode.play
         spec = await play.env.spec(play.task, core.images)
-        while True:
+        self._early.pop(episode.id, None)
+        while episode.sandbox is None:
             try:
-                episode.sandbox = await core.toolbox.lease(
-                    spec,
-                    lease=episode.id,
-                    run=episode.run,
-                    group=episode.group_id,
-                    priority=episode.priority,
-                    timeout=_FOREVER,
-                )
-                break
+                episode.sandbox = await self._lease(episode, spec)
             except FarmFull as full:
                 await asyncio.sleep(full.retry_after)
         await core.change(episode, "starting", sandbox=episode.sandbox.id)
         await play.env.start(play.task, episode.sandbox)
         await core.change(episode, "running", started_at=time.time())
         episode.renew()
+
+    async def _lease(self, episode: Episode, spec: SandboxSpec) -> Sandbox:
+        return await self.core.toolbox.lease(
+            spec,
+            lease=episode.id,
+            run=episode.run,
+            group=episode.group_id,
+            priority=episode.priority,
+            timeout=_FOREVER,
+        )
 
     async def _back_to_queue(self, episode: Episode) -> bool:
         if episode.state == "starting":

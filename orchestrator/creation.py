@@ -66,7 +66,7 @@ class Creation:
         core = self.core
         task = self._pick(request)
         episodes = self._episodes(request, run, task)
-        core.toolbox.admit(run, request.n)
+        self.admission.admit(run, request.n)
         change = Change(rows=[(INSERT_EPISODE, created(episode, core.owner)) for episode in episodes])
         change.events = [happened(episode, "episode.state", state="queued", task=task.id) for episode in episodes]
         if key is not None:

@@ -33,6 +33,7 @@ from envfarm.orchestrator.schemas import (
     RewardView,
     RunRequest,
     RunView,
+    StepRecord,
     StepRequest,
     StepView,
     TaskStats,
@@ -167,6 +168,16 @@ class Farm:
             return await self._step_of_old(id, step_id, None)
         episode.renew()
         return await self._steps.result(episode, step_id, wait)
+
+    async def steps(self, id: str, *, cursor: str | None = None, limit: int = 100) -> Page[StepRecord]:
+        """The steps of an episode in order of turn. Raises NotFound, BadRequest (the cursor)."""
+        await self.episode_run(id)
+        return await queries.list_steps(self.store, id, cursor=cursor, limit=limit)
+
+    async def artifacts_of(self, id: str) -> dict[str, str]:
+        """The digests of everything that an episode kept, by name. Raises NotFound."""
+        await self.episode_run(id)
+        return await queries.artifacts_of(self.store, id)
 
     async def finish(self, id: str, request: FinishRequest) -> EpisodeView:
         """End an episode from outside and start its scoring; again, it changes nothing.

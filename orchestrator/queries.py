@@ -10,9 +10,9 @@ from typing import Any
 from sqlalchemy import Select, func, select
 
 from envfarm.orchestrator import tables
-from envfarm.orchestrator.schemas import EpisodeView, Page, PolicyStats, RewardView, TaskStats
+from envfarm.orchestrator.schemas import EpisodeView, Page, PolicyStats, RewardView, StepRecord, TaskStats
 from envfarm.orchestrator.store import Store
-from envfarm.orchestrator.views import reward_of_row, row_view
+from envfarm.orchestrator.views import record_of_row, reward_of_row, row_view
 from envfarm.toolbox.errors import BadRequest
 
 _E, _S, _R = tables.episodes.c, tables.steps.c, tables.rewards.c
@@ -57,6 +57,26 @@ async def list_episodes(
     rewards = await _rewards_of(store, [row.id for row in shown if row.ended_at is not None])
     views = [row_view(row, row.turn, rewards.get(row.id), None) for row in shown]
     return Page(items=views, next=encode(shown[-1].id) if len(rows) > limit else None)
+
+
+async def list_steps(store: Store, id: str, *, cursor: str | None, limit: int) -> Page[StepRecord]:
+    """The steps of an episode in order of turn."""
+    query = select(tables.steps).where(_S.episode == id).order_by(_S.turn).limit(limit + 1)
+    if cursor is not None:
+        after = decode(cursor)
+        if not after.isdecimal():
+            raise BadRequest(f"cursor: {cursor[:80]!r} is none of ours; leave it out to start from the beginning")
+        query = query.where(_S.turn > int(after))
+    rows = await store.rows(query)
+    shown = rows[:limit]
+    more = encode(str(shown[-1].turn)) if len(rows) > limit else None
+    return Page(items=[record_of_row(row) for row in shown], next=more)
+
+
+async def artifacts_of(store: Store, id: str) -> dict[str, str]:
+    """The digests of everything that an episode kept, by name."""
+    query = select(tables.artifacts).where(tables.artifacts.c.episode == id).order_by(tables.artifacts.c.name)
+    return {row.name: row.digest for row in await store.rows(query)}
 
 
 async def rewards(store: Store, *, run: str | None, after: int, limit: int) -> list[RewardView]:

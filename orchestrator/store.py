@@ -118,6 +118,19 @@ class Store:
             raise
         self._writer = asyncio.create_task(self._write_forever(), name="store-writer")
 
+    async def check(self) -> None:
+        """Connect and compare the database's version with the code's; nothing is changed. Raises StoreError."""
+        if self._absent():
+            return
+        try:
+            async with self._engine.connect() as connection:
+                await connection.run_sync(_check_version, self._name())
+        except (SQLAlchemyError, OSError) as error:
+            raise StoreError(f"database {self._name()}: {_advice(error)}") from error
+        finally:
+            if self._writer is None:
+                await self._engine.dispose()
+
     async def close(self) -> None:
         """Write what is queued and let go of the database."""
         if self._writer is not None:
@@ -250,6 +263,9 @@ class Store:
             )
         return rows
 
+    def _absent(self) -> bool:
+        return self.sqlite and bool(self.url.database) and not Path(self.url.database or "").exists()
+
     def _name(self) -> str:
         return self.url.render_as_string(hide_password=True)
 
@@ -281,18 +297,29 @@ def _sqlite_pragmas(connection: Any, _record: Any) -> None:
     cursor.close()
 
 
-def _migrate(connection: Connection, name: str) -> None:
+def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    return config
+
+
+def _check_version(connection: Connection, name: str) -> None:
+    """Raises StoreError when the database's version is none that the code knows."""
+    if not inspect(connection).has_table("alembic_version"):
+        return
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    for revision in connection.scalars(text("SELECT version_num FROM alembic_version")):
+        if revision not in known:
+            raise StoreError(
+                f"database {name} was written by a newer envfarm (revision {revision}): "
+                "upgrade envfarm, or set `database` to another one"
+            )
+
+
+def _migrate(connection: Connection, name: str) -> None:
+    _check_version(connection, name)
+    config = _config()
     config.attributes["connection"] = connection
-    if inspect(connection).has_table("alembic_version"):
-        known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-        for revision in connection.scalars(text("SELECT version_num FROM alembic_version")):
-            if revision not in known:
-                raise StoreError(
-                    f"database {name} was written by a newer envfarm (revision {revision}): "
-                    "upgrade envfarm, or set `database` to another one"
-                )
     try:
         command.upgrade(config, "head")
     except CommandError as error:

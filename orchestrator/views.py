@@ -8,10 +8,14 @@ from typing import Any
 from envfarm.orchestrator.codec import load
 from envfarm.orchestrator.episodes import Episode, Play
 from envfarm.orchestrator.schemas import (
+    Call,
+    CallResult,
     EpisodeLimits,
     EpisodeView,
     MessageView,
     RewardView,
+    StepInfo,
+    StepRecord,
     TaskView,
 )
 from envfarm.tasks.spec import Task
@@ -63,6 +67,18 @@ def reward_of_row(row: Any) -> RewardView:
         **{name: getattr(row, name) for name in (*names, *more)},
         parts=load(row.parts),
         evidence=load(row.evidence),
+    )
+
+
+def record_of_row(row: Any) -> StepRecord:
+    """A step as it was recorded."""
+    names = ("step_id", "turn", "terminated", "truncated", "policy_version", "started_at", "finished_at")
+    done = row.finished_at is not None
+    return StepRecord.model_construct(
+        **{name: getattr(row, name) for name in names},
+        calls=[Call.model_construct(**call) for call in load(row.calls)],
+        results=[CallResult.model_construct(**result) for result in load(row.results)] if done else None,
+        info=StepInfo(reason=row.reason),
     )
 
 

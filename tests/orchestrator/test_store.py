@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import time
 from pathlib import Path
@@ -125,9 +126,20 @@ async def test_a_newer_database_is_refused_in_one_line(database: str) -> None:
     await store.open()
     await store.write(Change(rows=[(text("UPDATE alembic_version SET version_num = :v"), {"v": "9999"})]))
     await store.close()
+    with pytest.raises(StoreError, match="newer envfarm"):
+        await Store(database).check()
     with pytest.raises(StoreError, match=r"newer envfarm \(revision 9999\): upgrade") as refused:
         await Store(database).open()
     assert "\n" not in str(refused.value)
+
+
+async def test_a_check_changes_nothing(database: str, tmp_path: Path) -> None:
+    store = Store(database)
+    await store.check()
+    assert "envfarm.db" not in os.listdir(tmp_path)
+    await store.open()
+    await store.check()
+    await store.close()
 
 
 async def test_a_locked_database_is_one_line(tmp_path: Path) -> None:

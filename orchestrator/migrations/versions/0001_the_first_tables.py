@@ -10,6 +10,44 @@ down_revision: str | None = None
 
 
 def upgrade() -> None:
+    _servers()
+    _episodes()
+    _results()
+
+
+def downgrade() -> None:
+    for table in ("task_stats", "artifacts", "events", "rewards", "steps", "episodes", "requests", "runs", "servers"):
+        op.drop_table(table)
+
+
+def _servers() -> None:
+    op.create_table(
+        "servers",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("started_at", sa.Double(), nullable=False),
+        sa.Column("heartbeat_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_servers")),
+    )
+    op.create_table(
+        "runs",
+        sa.Column("id", sa.String(length=200), nullable=False),
+        sa.Column("settings", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_runs")),
+    )
+    op.create_table(
+        "requests",
+        sa.Column("run", sa.String(length=200), nullable=False),
+        sa.Column("key", sa.String(length=200), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("episodes", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("run", "key", name=op.f("pk_requests")),
+    )
+    op.create_index(op.f("ix_requests_created_at"), "requests", ["created_at"])
+
+
+def _episodes() -> None:
     op.create_table(
         "episodes",
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -36,94 +74,9 @@ def upgrade() -> None:
         sa.Column("deleted_at", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_episodes")),
     )
-    with op.batch_alter_table("episodes", schema=None) as batch_op:
-        batch_op.create_index("ix_episodes_deleted_at", ["deleted_at"], unique=False)
-        batch_op.create_index("ix_episodes_owner", ["owner", "state"], unique=False)
-        batch_op.create_index("ix_episodes_run", ["run", "id"], unique=False)
-
-    op.create_table(
-        "events",
-        sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("type", sa.String(length=40), nullable=False),
-        sa.Column("run", sa.String(length=200), nullable=False),
-        sa.Column("episode", sa.String(length=40), nullable=True),
-        sa.Column("at", sa.Double(), nullable=False),
-        sa.Column("data", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_events")),
-    )
-    op.create_table(
-        "requests",
-        sa.Column("run", sa.String(length=200), nullable=False),
-        sa.Column("key", sa.String(length=200), nullable=False),
-        sa.Column("digest", sa.String(length=64), nullable=False),
-        sa.Column("episodes", sa.Text(), nullable=False),
-        sa.Column("created_at", sa.Double(), nullable=False),
-        sa.PrimaryKeyConstraint("run", "key", name=op.f("pk_requests")),
-    )
-    with op.batch_alter_table("requests", schema=None) as batch_op:
-        batch_op.create_index(op.f("ix_requests_created_at"), ["created_at"], unique=False)
-
-    op.create_table(
-        "runs",
-        sa.Column("id", sa.String(length=200), nullable=False),
-        sa.Column("settings", sa.Text(), nullable=False),
-        sa.Column("created_at", sa.Double(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_runs")),
-    )
-    op.create_table(
-        "servers",
-        sa.Column("id", sa.String(length=64), nullable=False),
-        sa.Column("started_at", sa.Double(), nullable=False),
-        sa.Column("heartbeat_at", sa.Double(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_servers")),
-    )
-    op.create_table(
-        "task_stats",
-        sa.Column("run", sa.String(length=200), nullable=False),
-        sa.Column("task", sa.String(length=400), nullable=False),
-        sa.Column("policy_version", sa.String(length=200), nullable=False),
-        sa.Column("attempts", sa.Integer(), nullable=False),
-        sa.Column("passes", sa.Integer(), nullable=False),
-        sa.Column("invalid", sa.Integer(), nullable=False),
-        sa.Column("total", sa.Double(), nullable=False),
-        sa.Column("ema", sa.Double(), nullable=True),
-        sa.Column("updated_at", sa.Double(), nullable=False),
-        sa.PrimaryKeyConstraint("run", "task", "policy_version", name=op.f("pk_task_stats")),
-    )
-    op.create_table(
-        "artifacts",
-        sa.Column("episode", sa.String(length=40), nullable=False),
-        sa.Column("name", sa.String(length=400), nullable=False),
-        sa.Column("digest", sa.String(length=80), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["episode"], ["episodes.id"], name=op.f("fk_artifacts_episode_episodes"), ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("episode", "name", name=op.f("pk_artifacts")),
-    )
-    with op.batch_alter_table("artifacts", schema=None) as batch_op:
-        batch_op.create_index(op.f("ix_artifacts_digest"), ["digest"], unique=False)
-
-    op.create_table(
-        "rewards",
-        sa.Column("episode", sa.String(length=40), nullable=False),
-        sa.Column("run", sa.String(length=200), nullable=False),
-        sa.Column("seq", sa.BigInteger(), nullable=False),
-        sa.Column("status", sa.String(length=16), nullable=False),
-        sa.Column("value", sa.Double(), nullable=True),
-        sa.Column("parts", sa.Text(), nullable=False),
-        sa.Column("evidence", sa.Text(), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=True),
-        sa.Column("attempts", sa.Integer(), nullable=False),
-        sa.Column("scored_at", sa.Double(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["episode"], ["episodes.id"], name=op.f("fk_rewards_episode_episodes"), ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("episode", name=op.f("pk_rewards")),
-    )
-    with op.batch_alter_table("rewards", schema=None) as batch_op:
-        batch_op.create_index("ix_rewards_run", ["run", "seq"], unique=False)
-        batch_op.create_index("ix_rewards_seq", ["seq"], unique=False)
-
+    op.create_index("ix_episodes_deleted_at", "episodes", ["deleted_at"])
+    op.create_index("ix_episodes_owner", "episodes", ["owner", "state"])
+    op.create_index("ix_episodes_run", "episodes", ["run", "id"])
     op.create_table(
         "steps",
         sa.Column("episode", sa.String(length=40), nullable=False),
@@ -147,28 +100,57 @@ def upgrade() -> None:
     )
 
 
-def downgrade() -> None:
-    op.drop_table("steps")
-    with op.batch_alter_table("rewards", schema=None) as batch_op:
-        batch_op.drop_index("ix_rewards_seq")
-        batch_op.drop_index("ix_rewards_run")
-
-    op.drop_table("rewards")
-    with op.batch_alter_table("artifacts", schema=None) as batch_op:
-        batch_op.drop_index(op.f("ix_artifacts_digest"))
-
-    op.drop_table("artifacts")
-    op.drop_table("task_stats")
-    op.drop_table("servers")
-    op.drop_table("runs")
-    with op.batch_alter_table("requests", schema=None) as batch_op:
-        batch_op.drop_index(op.f("ix_requests_created_at"))
-
-    op.drop_table("requests")
-    op.drop_table("events")
-    with op.batch_alter_table("episodes", schema=None) as batch_op:
-        batch_op.drop_index("ix_episodes_run")
-        batch_op.drop_index("ix_episodes_owner")
-        batch_op.drop_index("ix_episodes_deleted_at")
-
-    op.drop_table("episodes")
+def _results() -> None:
+    op.create_table(
+        "rewards",
+        sa.Column("episode", sa.String(length=40), nullable=False),
+        sa.Column("run", sa.String(length=200), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("value", sa.Double(), nullable=True),
+        sa.Column("parts", sa.Text(), nullable=False),
+        sa.Column("evidence", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("scored_at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["episode"], ["episodes.id"], name=op.f("fk_rewards_episode_episodes"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("episode", name=op.f("pk_rewards")),
+    )
+    op.create_index("ix_rewards_run", "rewards", ["run", "seq"])
+    op.create_index("ix_rewards_seq", "rewards", ["seq"])
+    op.create_table(
+        "events",
+        sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("type", sa.String(length=40), nullable=False),
+        sa.Column("run", sa.String(length=200), nullable=False),
+        sa.Column("episode", sa.String(length=40), nullable=True),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("data", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_events")),
+    )
+    op.create_table(
+        "artifacts",
+        sa.Column("episode", sa.String(length=40), nullable=False),
+        sa.Column("name", sa.String(length=400), nullable=False),
+        sa.Column("digest", sa.String(length=80), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["episode"], ["episodes.id"], name=op.f("fk_artifacts_episode_episodes"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("episode", "name", name=op.f("pk_artifacts")),
+    )
+    op.create_index(op.f("ix_artifacts_digest"), "artifacts", ["digest"])
+    op.create_table(
+        "task_stats",
+        sa.Column("run", sa.String(length=200), nullable=False),
+        sa.Column("task", sa.String(length=400), nullable=False),
+        sa.Column("policy_version", sa.String(length=200), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("passes", sa.Integer(), nullable=False),
+        sa.Column("invalid", sa.Integer(), nullable=False),
+        sa.Column("total", sa.Double(), nullable=False),
+        sa.Column("ema", sa.Double(), nullable=True),
+        sa.Column("updated_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("run", "task", "policy_version", name=op.f("pk_task_stats")),
+    )

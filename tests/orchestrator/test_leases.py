@@ -1,0 +1,81 @@
+"""Leases: what nobody renews is reclaimed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from envfarm.orchestrator import tables
+from envfarm.orchestrator.schemas import Call, EpisodeRequest, RunRequest, StepRequest
+from envfarm.toolbox.errors import Gone
+from envfarm.toolbox.sandboxes.simulated import SimulatedBackend
+
+TRUE = StepRequest(step_id="s", calls=[Call(name="bash", arguments={"command": "true"})])
+ONE = EpisodeRequest(task_id="toy/one")
+
+
+async def test_an_episode_that_nobody_renews_expires(open_farm: Any, backend: SimulatedBackend) -> None:
+    farm = await open_farm(lease_seconds=1.5)
+    [view] = await farm.create(ONE)
+    types = []
+    async for event in farm.events(after=0):
+        types.append(event.type)
+        if event.type == "reward.ready":
+            break
+    assert types.index("lease.expiring") < types.index("lease.expired")
+    reward = await farm.reward(view.id, wait=5)
+    assert (reward.status, reward.value) == ("invalid", None)
+    assert (await farm.episode(view.id)).state == "expired"
+    with pytest.raises(Gone, match="not renewed"):
+        await farm.step(view.id, TRUE)
+    await asyncio.sleep(0.05)
+    assert backend.sandboxes == {}
+
+
+async def test_any_call_and_a_heartbeat_renew(open_farm: Any) -> None:
+    farm = await open_farm(lease_seconds=1.5)
+    by_call, by_id, by_run = [(await farm.create(ONE, run=run))[0].id for run in ("a", "b", "c")]
+    for _ in range(10):
+        await asyncio.sleep(0.25)
+        await farm.episode(by_call)
+        assert (await farm.renew(ids=[by_id, "ep-none"])).gone == ["ep-none"]
+        renewed = await farm.renew(run="c")
+        assert renewed.renewed == [by_run]
+        assert renewed.lease_expires_at > time.time()
+    assert farm.counts() == {"running": 3}
+
+
+async def test_a_step_that_runs_keeps_its_lease(open_farm: Any, backend: SimulatedBackend) -> None:
+    farm = await open_farm(lease_seconds=0.5)
+    [view] = await farm.create(ONE)
+    await farm.episode(view.id, wait=5)
+    backend.latency = 1.5
+    assert await farm.step(view.id, TRUE) is not None
+
+
+async def test_a_run_sets_its_own_lease(open_farm: Any) -> None:
+    farm = await open_farm(lease_seconds=0.3)
+    await farm.put_run("long", RunRequest(lease_s=60))
+    [view] = await farm.create(ONE, run="long")
+    await asyncio.sleep(0.8)
+    assert (await farm.episode(view.id)).state == "running"
+
+
+async def test_what_was_deleted_is_forgotten_after_a_while(open_farm: Any) -> None:
+    farm = await open_farm(keep_deleted=100, keep_events=1000)
+    [view] = await farm.create(ONE, idempotency_key="k")
+    await farm.step(view.id, TRUE)
+    await farm.delete(view.id)
+    await farm._leases.sweep(time.time())
+    assert len(await farm.store.rows(select(tables.steps))) == 1
+    await farm._leases.sweep(time.time() + 500)
+    for table in (tables.episodes, tables.steps, tables.rewards):
+        assert await farm.store.rows(select(table)) == []
+    assert len(await farm.store.rows(select(tables.events))) > 1
+    await farm._leases.sweep(time.time() + 5000)
+    assert len(await farm.store.rows(select(tables.events))) == 1  # the newest: ids never start anew
+    assert await farm.store.rows(select(tables.requests)) == []
