@@ -1,0 +1,152 @@
+"""An arena for cheating agents: tiny repositories with one bug each, played and scored as the farm does it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from envfarm.envs.base import Reward, ScoreContext
+from envfarm.envs.swe import SweEnvironment
+from envfarm.orchestrator.settings import Settings
+from envfarm.tasks.folder import load
+from envfarm.tasks.images import TaskImages
+from envfarm.tasks.spec import Task
+from envfarm.toolbox.artifacts import Artifacts
+from envfarm.toolbox.sandboxes.base import Sandbox, SandboxSpec
+from envfarm.toolbox.sandboxes.docker import DockerBackend
+from envfarm.toolbox.sandboxes.docker_images import DockerImages
+
+OWNER = "test-cheats"
+
+
+@dataclass(frozen=True)
+class Project:
+    """A repository with a bug, as a task folder is made of it."""
+
+    runner: str
+    base: str  # image
+    setup: str  # further lines of the Dockerfile, before the repository is copied
+    warm: str  # and after it
+    repository: Mapping[str, str]
+    tests: Mapping[str, str]  # what the verifier brings
+    solution: str
+    fail_to_pass: tuple[str, ...]
+    pass_to_pass: tuple[str, ...]
+
+    def write(self, folder: Path) -> Path:
+        """Write it as a task folder."""
+        files = {f"environment/repository/{name}": text for name, text in self.repository.items()}
+        files |= {f"tests/files/{name}": text for name, text in self.tests.items()}
+        files["environment/Dockerfile"] = (
+            f"FROM {self.base}\n{self.setup}\nWORKDIR /testbed\nCOPY repository/ /testbed/\n{self.warm}\n"
+            "RUN git init -q && git add -A && git -c user.name=a -c user.email=a@b commit -qm release\n"
+        )
+        files["tests/Dockerfile"] = (
+            "ARG BASE\nFROM $BASE\nUSER root\nCOPY files/ /verifier/tests/\nRUN chmod -R go-rwx /verifier\n"
+        )
+        files["tests/test.sh"] = "#!/bin/sh\nexit 1\n"
+        files["tests/ids.json"] = json.dumps({"fail_to_pass": self.fail_to_pass, "pass_to_pass": self.pass_to_pass})
+        files["instruction.md"] = "There is a bug.\n"
+        files["solution/solve.sh"] = self.solution
+        files["task.toml"] = f'[verifier]\ntimeout_sec = 120\n[envfarm]\nkind = "swe"\nrunner = "{self.runner}"\n'
+        for name, text in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+        return folder
+
+
+@dataclass
+class Played:
+    """What an agent got."""
+
+    reward: Reward
+    artifacts: Artifacts
+    sandbox_output: str = ""
+
+    def evidence(self, name: str) -> str:
+        return self.artifacts.get(self.reward.evidence[name]).decode(errors="replace")
+
+    @property
+    def verdict(self) -> dict[str, Any]:
+        verdict: dict[str, Any] = json.loads(self.evidence("verdict"))
+        return verdict
+
+
+@dataclass
+class Arena:
+    """Plays agents that are a shell script each."""
+
+    task: Task
+    images: TaskImages
+    artifacts: Artifacts
+    environment: SweEnvironment
+    backend: DockerBackend
+    specs: list[SandboxSpec] = field(default_factory=list)
+
+    async def play(self, script: str, files: Mapping[str, str | bytes] | None = None) -> Played:
+        """Start an episode, let the agent write files and run a script as root, collect and score."""
+        spec = await self.environment.spec(self.task, self.images)
+        sandbox = await self.backend.start(spec, owner=OWNER, lease="agent")
+        try:
+            await self.environment.start(self.task, sandbox)
+            for path, text in (files or {}).items():
+                await sandbox.write(f"/testbed/{path}", text.encode() if isinstance(text, str) else text)
+            result = await sandbox.run(script, session="agent", cwd="/testbed", timeout=60)
+            context = ScoreContext(sandbox, self.fresh, self.images, self.artifacts)
+            context.saved = await self.environment.collect(self.task, context)
+        finally:
+            await sandbox.close()
+        context.sandbox = None
+        reward = await self.environment.score(self.task, context)
+        return Played(reward, self.artifacts, (result.stdout + result.stderr).decode(errors="replace"))
+
+    @asynccontextmanager
+    async def fresh(self, spec: SandboxSpec) -> AsyncIterator[Sandbox]:
+        self.specs.append(spec)
+        sandbox = await self.backend.start(spec, owner=OWNER, lease="scoring")
+        try:
+            yield sandbox
+        finally:
+            await sandbox.close()
+
+
+Open = Callable[[Project], Awaitable[Arena]]
+
+
+@pytest.fixture(scope="session")
+def environment() -> SweEnvironment:
+    """One for the session, which remembers pristine trees as a farm's does."""
+    return SweEnvironment()
+
+
+@pytest.fixture(scope="session")
+def builds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Task folders and build logs of the session."""
+    return tmp_path_factory.mktemp("builds")
+
+
+@pytest_asyncio.fixture
+async def arena(
+    request: pytest.FixtureRequest,
+    image: Callable[[str], str],
+    builds: Path,
+    environment: SweEnvironment,
+) -> AsyncIterator[Arena]:
+    """The arena of the test module's PROJECT."""
+    project: Project = request.module.PROJECT(Project)
+    await asyncio.to_thread(image, project.base.removeprefix("envfarm/").removesuffix(":1"))
+    folder = builds / request.module.__name__.rpartition(".")[2]
+    if not folder.exists():
+        project.write(folder)
+    builder = DockerImages(ca_bundle=Settings().trusted, logs=builds / "logs")
+    backend = DockerBackend()
+    yield Arena(load(folder), TaskImages(builder), Artifacts(builds / "artifacts"), environment, backend)
+    await backend.close()
