@@ -36,6 +36,16 @@ class Server:
     tasks: int = 0
 
 
+def data_folder(settings: Settings) -> Path:
+    """The data folder, made where it is missing. Raises SettingsError."""
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True)
+        (settings.data / "logs").mkdir(exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"data: {settings.data}: {error.strerror}; choose another folder with --data") from None
+    return settings.data
+
+
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[Server]:
     """A server on the port of the settings until the end of the block.
@@ -48,6 +58,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
             f"host: {settings.host} can be reached from outside and no token is asked for; "
             "set ENVFARM_TOKENS, or host = 127.0.0.1"
         )
+    data = data_folder(settings)
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(_listen(settings.host, settings.port))
         farm = await stack.enter_async_context(open_farm(settings))
@@ -59,7 +70,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         await web.SockSite(runner, listener).start()
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        stack.enter_context(_Announcement(settings.data / _ANNOUNCED, url))
+        stack.enter_context(_Announcement(data / _ANNOUNCED, url))
         yield Server(url, tokens[0].partition(":")[0] if tokens else None, len(farm.registry))
 
 

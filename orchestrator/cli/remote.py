@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from envfarm.orchestrator.settings import Settings
     from envfarm.trainers.client import Client
 
-_PATIENCE = 10.0  # seconds; a person waits in front of a command
+_PATIENCE = 5.0  # seconds; a person waits in front of a command
 
 
 class CallFailed(FarmError):

@@ -24,12 +24,12 @@ def serve(loaded: Loaded) -> None:
 
 async def _serve(settings: Settings) -> None:
     from envfarm import __version__
-    from envfarm.orchestrator.serving import serving
+    from envfarm.orchestrator.serving import data_folder, serving
 
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    log = settings.data / "logs" / "server.log"
+    log = data_folder(settings) / "logs" / "server.log"
     _log_to(log, settings.log_level)
     async with serving(settings) as server:
         console.print(
@@ -43,7 +43,6 @@ async def _serve(settings: Settings) -> None:
 
 def _log_to(path: Path, level: str) -> None:
     """Keep the server's log in a file, at most 5 × 10 MB, and show its warnings."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     kept = RotatingFileHandler(path, maxBytes=10 << 20, backupCount=4)
     shown = logging.StreamHandler()
     shown.setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level.upper()]))

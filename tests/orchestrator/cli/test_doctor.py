@@ -1,0 +1,49 @@
+"""`envfarm doctor`: what is there, what is missing, and the fix."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Any
+
+
+def checks(cli: Any, *args: str, code: int = 0, **env: str) -> dict[str, dict[str, str]]:
+    return {found["check"]: found for found in json.loads(cli("doctor", "--json", *args, code=code, **env).stdout)}
+
+
+def test_a_machine_with_docker_is_fine(cli: Any, docker_base: str) -> None:
+    found = checks(cli, ENVFARM_BACKEND="docker")
+    assert found["docker engine"]["state"] == "ok"
+    assert {"gvisor", "base images", "data folder", "database", "port", "tasks", "access"} <= set(found)
+    assert "docker engine" in cli("doctor", ENVFARM_BACKEND="docker").stdout
+
+
+def test_no_docker_is_named_with_its_fix(cli: Any) -> None:
+    found = checks(cli, code=3, ENVFARM_BACKEND="docker", DOCKER_HOST=f"unix://{cli.folder}/none.sock")
+    assert found["docker engine"]["state"] == "missing"
+    assert "none.sock" in found["docker engine"]["found"]
+    assert found["docker engine"]["fix"]
+
+
+def test_it_changes_nothing(cli: Any) -> None:
+    checks(cli)
+    assert not (cli.folder / "envfarm-data").exists()
+
+
+def test_a_broken_task_a_busy_port_and_an_open_host(cli: Any) -> None:
+    (cli.folder / "tasks/broken").mkdir(parents=True)
+    (cli.folder / "tasks/broken/task.toml").write_text("= 3")
+    with socket.create_server(("0.0.0.0", 0)) as taken:
+        found = checks(cli, "--tasks", "tasks", "--host", "0.0.0.0", "--port", str(taken.getsockname()[1]), code=3)
+    assert found["port"]["state"] == "note"
+    assert found["tasks"]["state"] == "note"
+    assert "broken" in found["tasks"]["fix"]
+    assert found["access"]["state"] == "missing"
+
+
+def test_a_database_that_cannot_be_used(cli: Any) -> None:
+    (cli.folder / "envfarm-data").mkdir()
+    (cli.folder / "envfarm-data/envfarm.db").write_text("this is not a database, it is a text of some length")
+    found = checks(cli, code=3)
+    assert found["database"]["state"] == "missing"
+    assert found["database"]["fix"]
