@@ -8,10 +8,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import traceback
 
 ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/nonexistent"}
 CHECKS = []
+PATIENCE = 6  # seconds after which the first failure is enough
 
 
 def check(function):
@@ -39,7 +41,12 @@ def run(argv, *, stdin=b"", cwd="/", timeout=10, env=None, user="nobody", group=
 def main():
     """Run every check and write /logs/verifier/reward.json."""
     parts = {}
+    started = time.monotonic()
     for function in CHECKS:
+        if 0.0 in parts.values() and time.monotonic() - started > PATIENCE:
+            parts[function.__name__] = 0.0
+            print(f"{function.__name__}: not tried any more", flush=True)
+            continue
         try:
             function()
             parts[function.__name__] = 1.0
