@@ -11,6 +11,7 @@ import shlex
 import tarfile
 import time
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from itertools import count
 
 from envfarm.toolbox.errors import FileProblem, SandboxError, SandboxLost
@@ -215,7 +216,7 @@ class SimulatedSandbox:
 
 
 class _Shell:
-    """`echo`, `true`, `false`, `exit`, `pwd`, `cd`, `cat`, `mkdir`, `chmod`, `sleep`, `> file`, joined by `;` and `&&`."""
+    """`echo true false exit pwd cd cat mkdir chmod sleep` and `> file`, joined by `;` and `&&`."""
 
     def __init__(self, files: dict[str, bytes], cwd: str, stdin: bytes, timeout: float) -> None:
         self.files = files
@@ -240,11 +241,9 @@ class _Shell:
         return ExecResult(code, out.data, err.data, truncated, code is None, self.slept, out, err)
 
     def _line(self, command: str) -> int:
-        words = shlex.shlex(command, posix=True, punctuation_chars=";&>")
-        words.whitespace_split = True
         code = 0
         simple: list[str] = []
-        for word in [*words, ";"]:
+        for word in (*_words(command), ";"):
             if word not in (";", "&&"):
                 simple.append(word)
                 continue
@@ -304,6 +303,13 @@ class _Shell:
 
     def _path(self, word: str) -> str:
         return word if word.startswith("/") else f"{self.cwd.rstrip('/')}/{word}"
+
+
+@lru_cache(maxsize=1024)
+def _words(command: str) -> tuple[str, ...]:
+    words = shlex.shlex(command, posix=True, punctuation_chars=";&>")
+    words.whitespace_split = True
+    return tuple(words)
 
 
 def _cut(data: bytes, limit: int) -> Output:
