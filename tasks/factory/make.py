@@ -92,10 +92,10 @@ class Workshop:
         old, new = trees.names(project.old), trees.names(project.new)
         tests = trees.tests(new, runner)
         if not tests:
-            raise NotSound(f"{project.name} {project.version}: the newer source carries no tests")
+            raise NotSound(f"{pair.task}: the newer source carries no tests")
         fix = await trees.fix(project.old, project.new, runner, scratch)
         if not fix.strip():
-            raise NotSound(f"{project.name} {project.version}: no code changed, only tests, prose or packaging")
+            raise NotSound(f"{pair.task}: no code changed, only tests, prose or packaging")
         get_tests, files = pair.get_tests(tests)
         return Folder(
             name=pair.task,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from envfarm.tasks.factory.languages.base import Environment, Project, shell
+from envfarm.tasks.factory.languages.base import Environment, Project, first, shell
 from envfarm.tasks.runners.base import Runner
 from envfarm.tasks.runners.go import Go as GoTest
 from envfarm.toolbox.sandboxes.base import Sandbox
@@ -42,11 +42,17 @@ class Go:
                 "ENV GOPROXY=off",
             )
         )
-        return Environment("golang:1.19-bookworm", steps)
+        return Environment(f"golang:{_toolchain(first(project.old, ['go.mod']) or '')}-bookworm", steps)
 
     async def pins(self, sandbox: Sandbox) -> Mapping[str, bytes]:
         """Nothing: go.sum did it."""
         return {}
+
+
+def _toolchain(go_mod: str) -> str:
+    """1.19, or what a go.mod asks for beyond it."""
+    match = re.search(r"^go\s+1\.(\d+)", go_mod, re.M)
+    return f"1.{max(19, int(match[1]))}" if match else "1.19"
 
 
 def module(go_mod: str) -> str | None:

@@ -97,8 +97,10 @@ def _pytest(published: date | None) -> str:
 
 
 def _build_requires(tree: Path) -> list[str]:
-    requires = _toml(tree).get("build-system", {}).get("requires")
-    return [*(requires or ["setuptools>=40.8.0"]), "wheel"]
+    table = _toml(tree).get("build-system", {})
+    backend = table.get("build-backend", "")
+    editable = ["editables"] if backend.startswith(("hatchling", "pdm")) else []  # what they ask for only when asked
+    return [*(table.get("requires") or ["setuptools>=40.8.0"]), "wheel", *editable]
 
 
 def _declared(tree: Path) -> Iterator[tuple[str, bool]]:

@@ -18,6 +18,8 @@ import orjson
 from envfarm.tasks.factory.registries.base import RegistryError, Release, Web, no_version
 from envfarm.toolbox.errors import BadRequest
 
+_PSEUDO = re.compile(r"\d{14}-[0-9a-f]{12}$")  # a version of a commit without a tag, which no list has
+
 
 class Go:
     """The first proxy that GOPROXY names, else proxy.golang.org."""
@@ -33,11 +35,13 @@ class Go:
         """A module version's zip. Raises BadRequest, RegistryError."""
         version = version if version.startswith("v") else f"v{version}"
         root = f"{self._proxy}/{_escape(name)}/@v"
-        info = await web.get(f"{root}/{version}.info")
+        known = (await web.get(f"{root}/list") or b"").decode().split()
+        if version not in known and not _PSEUDO.search(version):
+            raise no_version(f"go:{name}", version, known)
         url = f"{root}/{version}.zip"
-        archive = await web.get(url) if info is not None else None
+        info, archive = await web.get(f"{root}/{version}.info"), await web.get(url)
         if info is None or archive is None:
-            raise no_version(f"go:{name}", version, (await web.get(f"{root}/list") or b"").decode().split())
+            raise BadRequest(f"go:{name} {version}: {url} is gone; take another version")
         await self._check(web, name, version, archive)
         day = date.fromisoformat(orjson.loads(info)["Time"][:10])
         sha256 = hashlib.sha256(archive).hexdigest()
