@@ -109,6 +109,10 @@ class Core:
         known = self.runs.get(run)
         return known.lease_s if known is not None and known.lease_s is not None else self.settings.lease_seconds
 
+    async def whole(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do something to its end, also when the caller goes away: half of it would leave store and memory apart."""
+        return await asyncio.shield(self.spawn(work))
+
     async def stop(self) -> None:
         """Cancel what was spawned."""
         self.closing = True
@@ -117,16 +121,22 @@ class Core:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def change(self, episode: Episode, to: EpisodeState, *, also: Change | None = None, **columns: Any) -> None:
-        """Take an episode to another state, durably. Raises Conflict when it has left its state, StoreError."""
-        change = move(episode, to, self.owner, **columns)
-        if also is not None:
-            change.rows += also.rows
-            change.events = also.events + change.events
-        await self.store.write(change)
-        episode.state = to
-        for name, value in columns.items():
-            if name in _MIRRORED:
-                setattr(episode, name, value)
+        """Take an episode to another state, durably; changes of one episode wait for each other.
+
+        Raises Conflict when its state does not allow it, StoreError.
+        """
+        if episode.lock is None:
+            episode.lock = asyncio.Lock()
+        async with episode.lock:
+            change = move(episode, to, self.owner, **columns)
+            if also is not None:
+                change.rows += also.rows
+                change.events = also.events + change.events
+            await self.store.write(change)
+            episode.state = to
+            for name, value in columns.items():
+                if name in _MIRRORED:
+                    setattr(episode, name, value)
         episode.notify()
 
     async def end(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import random
 import time
 from typing import Any
 
@@ -12,16 +11,16 @@ from sqlalchemy import bindparam, select
 
 from envfarm.orchestrator import tables
 from envfarm.orchestrator.admission import Admission
+from envfarm.orchestrator.catalogue import pick
 from envfarm.orchestrator.codec import dump, load
 from envfarm.orchestrator.core import Core
 from envfarm.orchestrator.episodes import Episode, created, happened, new_ids
 from envfarm.orchestrator.leases import Leases
 from envfarm.orchestrator.schemas import EpisodeLimits, EpisodeRequest, RunRequest
 from envfarm.orchestrator.store import INSERT_EPISODE, INSERT_REQUEST, Change
-from envfarm.orchestrator.views import dataset_of, merged
-from envfarm.tasks.registry import Registry
+from envfarm.orchestrator.views import merged
 from envfarm.tasks.spec import Task
-from envfarm.toolbox.errors import BadRequest, Conflict, NotFound
+from envfarm.toolbox.errors import BadRequest, Conflict
 
 _KEY = select(tables.requests).where(
     tables.requests.c.run == bindparam("run"), tables.requests.c.key == bindparam("key")
@@ -64,7 +63,7 @@ class Creation:
     ) -> list[Episode]:
         """New episodes, durable and queued. Raises NotFound, TaskError, FarmFull, Conflict (the key), StoreError."""
         core = self.core
-        task = self._pick(request)
+        task = pick(core.registry, request)
         episodes = self._episodes(request, run, task)
         self.admission.admit(run, request.n)
         change = Change(rows=[(INSERT_EPISODE, created(episode, core.owner)) for episode in episodes])
@@ -119,30 +118,3 @@ class Creation:
             raise Conflict(f"Idempotency-Key {key!r} was used before with another body; make up a new one")
         ids: list[str] = load(rows[0].episodes)
         return ids
-
-    def _pick(self, request: EpisodeRequest) -> Task:
-        """The task that a request means. Raises NotFound, TaskError."""
-        if request.task_id is not None:
-            return self.core.registry.get(request.task_id)
-        tasks = select_tasks(self.core.registry, dataset=request.dataset, split=request.split)
-        if not tasks:
-            raise NotFound(f"no task in dataset {request.dataset!r}, split {request.split!r}")
-        if request.seed is not None:
-            return random.Random(request.seed).choice(tasks)
-        assert request.index is not None
-        if request.index >= len(tasks):
-            raise NotFound(f"index {request.index}: dataset {request.dataset!r} has {len(tasks)} tasks")
-        return tasks[request.index]
-
-
-def select_tasks(
-    registry: Registry, *, dataset: str | None = None, split: str | None = None, kind: str | None = None
-) -> list[Task]:
-    """Tasks by id; a split is `metadata.split` of the task."""
-    return [
-        task
-        for task in registry.all()
-        if (dataset is None or dataset_of(task.id) == dataset)
-        and (split is None or task.config.metadata.get("split") == split)
-        and (kind is None or task.kind == kind)
-    ]

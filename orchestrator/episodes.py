@@ -76,7 +76,7 @@ class Episode:
 
     __slots__ = (
         "answer", "created_at", "current", "ended_at", "errors", "evidence", "group_id", "id", "last",
-        "lease_s", "lease_until", "limits", "output", "play", "policy_version", "priority", "reason", "reward",
+        "lease_s", "lease_until", "limits", "lock", "output", "play", "policy_version", "priority", "reason", "reward",
         "rollout_index", "run", "sandbox", "sandbox_id", "started_at", "state", "step_ids", "terminated",
         "truncated", "turn", "waiters", "work",
     )  # fmt: skip
@@ -110,6 +110,7 @@ class Episode:
         self.answer: str | None = None
         self.evidence: dict[str, str] | None = None
         self.reward: RewardView | None = None
+        self.lock: asyncio.Lock | None = None  # held while its state is changed
         self.work: asyncio.Task[None] | None = None  # being started, or being scored
         self.waiters: list[asyncio.Future[None]] | None = None
 

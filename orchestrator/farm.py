@@ -10,11 +10,11 @@ from typing import Any
 from sqlalchemy import bindparam, select, text, update
 
 from envfarm.envs.base import Images
-from envfarm.orchestrator import queries, tables
+from envfarm.orchestrator import catalogue, queries, tables
 from envfarm.orchestrator.admission import Admission
 from envfarm.orchestrator.codec import dump, load
 from envfarm.orchestrator.core import Core, FarmSettings
-from envfarm.orchestrator.creation import Creation, select_tasks
+from envfarm.orchestrator.creation import Creation
 from envfarm.orchestrator.episodes import Episode
 from envfarm.orchestrator.events import follow
 from envfarm.orchestrator.jobs import Scoring
@@ -119,8 +119,8 @@ class Farm:
         Raises NotFound, TaskError, FarmFull, Conflict (the key was used with another body), StoreError.
         """
         if idempotency_key is None:
-            return [live_view(episode) for episode in await self._creation.create(request, run)]
-        ids = await self._creation.once(request, run, idempotency_key)
+            return [live_view(one) for one in await self.core.whole(self._creation.create(request, run))]
+        ids = await self.core.whole(self._creation.once(request, run, idempotency_key))
         return [await self.episode(id) for id in ids]
 
     async def episode(self, id: str, wait: float = 0.0) -> EpisodeView:
@@ -200,8 +200,8 @@ class Farm:
             episode.answer = request.answer
             terminated = request.reason == "model"
             try:
-                await self._scoring.begin(
-                    episode, terminated=terminated, truncated=not terminated, reason=request.reason
+                await self.core.whole(
+                    self._scoring.begin(episode, terminated=terminated, truncated=not terminated, reason=request.reason)
                 )
             except Conflict:
                 return await self.episode(id)
@@ -309,13 +309,8 @@ class Farm:
         limit: int = 100,
     ) -> Page[TaskView]:
         """Tasks by id. Raises BadRequest (the cursor)."""
-        after = "" if cursor is None else queries.decode(cursor)
-        chosen = select_tasks(self.registry, dataset=dataset, split=split, kind=kind)
-        found = [task for task in chosen if task.id > after]
-        last = found[limit - 1].id if len(found) > limit else None
-        return Page(
-            items=[task_view(task) for task in found[:limit]], next=None if last is None else queries.encode(last)
-        )
+        chosen = catalogue.select_tasks(self.registry, dataset=dataset, split=split, kind=kind)
+        return catalogue.page(chosen, cursor=cursor, limit=limit)
 
     async def task(self, id: str) -> TaskView:
         """A task with its instruction. Raises NotFound, TaskError."""
@@ -325,12 +320,9 @@ class Farm:
         self, *, kind: str | None = None, dataset: str | None = None, task: str | None = None
     ) -> list[Tool]:
         """The tools of a task, of a dataset's tasks, or of every task. Raises NotFound, TaskError."""
-        if task is not None:
-            return self.core.play(self.registry.get(task)).tools
-        found: dict[str, Tool] = {}
-        for one in select_tasks(self.registry, dataset=dataset, kind=kind):
-            found |= {tool.name: tool for tool in self.core.play(one).tools}
-        return list(found.values())
+        chosen = catalogue.select_tasks(self.registry, dataset=dataset, kind=kind)
+        plays = [self.core.play(one) for one in ([self.registry.get(task)] if task is not None else chosen)]
+        return list({tool.name: tool for play in plays for tool in play.tools}.values())
 
     async def ready(self) -> ReadyView:
         """Whether episodes can be served."""
@@ -389,10 +381,12 @@ class Farm:
                 raise Elsewhere(f"episode {id} is driven by another server")
             return view
         try:
-            await self.core.end(episode, "cancelled", self.core.verdict(episode, "invalid", reason=why))
+            await self.core.whole(
+                self.core.end(episode, "cancelled", self.core.verdict(episode, "invalid", reason=why))
+            )
         except Conflict:
-            if not episode.ended:  # it moved on while we wrote: try once more from where it is
-                await self.core.end(episode, "cancelled", self.core.verdict(episode, "invalid", reason=why))
+            if not episode.ended:
+                raise
         return await self.episode(id)
 
 
