@@ -1,7 +1,7 @@
 # `make` says what there is. Every target finds or starts what it needs and is quick the second time.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install engine images gvisor postgres demo test lint bench clean
+.PHONY: help install engine images gvisor packages demo test lint bench clean
 ENVFARM := .venv/bin/envfarm
 ARGS ?=
 
@@ -20,15 +20,15 @@ images: engine ## Make the base images (pulled or bootstrapped)
 gvisor: engine ## Build gVisor and register it with the engine
 	@scripts/gvisor.sh
 
-postgres:
-	@scripts/postgres.sh
+packages:
+	@scripts/packages.sh
 
 demo: ## Play every sample task over HTTP and show one table
 	@$(MAKE) --no-print-directory -j2 install images
-	@.venv/bin/python scripts/demo.py $(ARGS)
+	@.venv/bin/python -m envfarm.orchestrator.demo
 
 test: ## Run all tests, on real Docker, gVisor and PostgreSQL (ARGS= for pytest)
-	@$(MAKE) --no-print-directory -j3 install images gvisor postgres
+	@$(MAKE) --no-print-directory -j3 install images gvisor packages
 	@.venv/bin/python -m pytest $(ARGS)
 
 lint: install ## Check style and types
