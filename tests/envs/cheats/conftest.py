@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -24,7 +25,8 @@ from envfarm.toolbox.sandboxes.base import Sandbox, SandboxSpec
 from envfarm.toolbox.sandboxes.docker import DockerBackend
 from envfarm.toolbox.sandboxes.docker_images import DockerImages
 
-OWNER = "test-cheats"
+OWNER = f"test-cheats-{os.getpid()}"
+AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -118,35 +120,46 @@ class Arena:
             await sandbox.close()
 
 
-Open = Callable[[Project], Awaitable[Arena]]
+class Games:
+    """Games of one module, all begun at once and a few played at a time, since most of one is waiting."""
 
+    def __init__(self, arena: Arena, scripts: Mapping[str, str]) -> None:
+        self.arena = arena
+        self._places = asyncio.Semaphore(AT_ONCE)
+        self._tasks = {name: asyncio.create_task(self._play(script)) for name, script in scripts.items()}
 
-@pytest.fixture(scope="session")
-def environment() -> SweEnvironment:
-    """One for the session, which remembers pristine trees as a farm's does."""
-    return SweEnvironment()
+    async def __call__(self, name: str) -> Played:
+        """What the agent of that name got."""
+        return await asyncio.shield(self._tasks[name])
+
+    async def _play(self, script: str) -> Played:
+        async with self._places:
+            return await self.arena.play(script)
+
+    async def close(self) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
 
 @pytest.fixture(scope="session")
 def builds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Task folders and build logs of the session."""
+    """Task folders, artefacts and build logs of the session."""
     return tmp_path_factory.mktemp("builds")
 
 
-@pytest_asyncio.fixture
-async def arena(
-    request: pytest.FixtureRequest,
-    image: Callable[[str], str],
-    builds: Path,
-    environment: SweEnvironment,
-) -> AsyncIterator[Arena]:
-    """The arena of the test module's PROJECT."""
-    project: Project = request.module.PROJECT(Project)
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def games(request: pytest.FixtureRequest, image: Callable[[str], str], builds: Path) -> AsyncIterator[Games]:
+    """The games of the test module: agents by name in AGENTS, on the repository that PROJECT describes."""
+    project = Project(**request.module.PROJECT)
     await asyncio.to_thread(image, project.base.removeprefix("envfarm/").removesuffix(":1"))
-    folder = builds / request.module.__name__.rpartition(".")[2]
-    if not folder.exists():
-        project.write(folder)
+    folder = project.write(builds / request.module.__name__.rpartition(".")[2])
     builder = DockerImages(ca_bundle=Settings().trusted, logs=builds / "logs")
     backend = DockerBackend()
-    yield Arena(load(folder), TaskImages(builder), Artifacts(builds / "artifacts"), environment, backend)
+    arena = Arena(load(folder), TaskImages(builder), Artifacts(builds / "artifacts"), SweEnvironment(), backend)
+    await arena.images.verifier(arena.task)
+    games = Games(arena, request.module.AGENTS)
+    yield games
+    await games.close()
+    await backend.reap(OWNER, keep=())
     await backend.close()
