@@ -108,11 +108,12 @@ class Sandbox(Protocol):
         """Run a command and wait for its own end, not for that of the children it left behind.
 
         Without `session` it gets a fresh shell. With one, it runs in the shell of that name, where working directory,
-        exported variables and functions last from command to command (`user` then counts only when the session starts).
+        exported variables and functions last from command to command.
         `timeout` is in seconds: it kills the command with all its descendants, and the sandbox lives on.
         `command_id` makes the call at-most-once: if the sandbox's last command had this id, it is not run again and
         its result is returned, after a restart of the farm too. `spool` keeps the whole of an output that was cut.
-        Raises SandboxLost.
+        With a session, `user`, `cwd` and `env` count only when it starts. Raises SandboxLost, FileProblem (`stdin`
+        that finds no space), BadRequest (a NUL byte, a bad variable name).
         """
 
     async def recover(self, command_id: str, *, timeout: float, output_limit: int = OUTPUT_LIMIT) -> ExecResult | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import secrets
 import ssl
 from collections.abc import Callable, Collection
-from datetime import datetime
 from typing import Any, TypeVar
 
 import docker
@@ -35,6 +35,7 @@ CAPABILITIES = (
     "NET_BIND_SERVICE",
 )
 """What a container keeps of Docker's default capabilities: no raw sockets, device nodes, audit or file capabilities."""
+DEFAULT_URL = "unix:///var/run/docker.sock"
 RUNTIMES = {"runc": None, "gvisor": "runsc"}
 START_TIMEOUT = 60.0
 MAIN = (
@@ -98,7 +99,7 @@ class DockerBackend:
         """The engine's address, as `unix:///path` or `tcp://host:port`."""
         base = self.client.api.base_url
         if base.startswith("http+docker://"):
-            return self._wanted or "unix:///var/run/docker.sock"
+            return self._wanted or DEFAULT_URL
         return re.sub(r"^https?", "tcp", base)
 
     @property
@@ -108,7 +109,7 @@ class DockerBackend:
             try:
                 self._client = docker.DockerClient(base_url=self._wanted) if self._wanted else docker.from_env()
             except docker.errors.DockerException as error:
-                raise BackendUnavailable(f"no Docker engine answers: {error}") from None
+                raise self._unavailable(error) from None
         return self._client
 
     async def start(self, spec: SandboxSpec, *, owner: str, lease: str) -> Sandbox:
@@ -120,8 +121,7 @@ class DockerBackend:
         shell = Shell(secret)
         container = await self._call(self._create, spec, image, shell.hello, secret, owner, lease)
         config = image["Config"]
-        defaults = Defaults(spec.user or config.get("User") or None, spec.workdir or config.get("WorkingDir") or "/")
-        sandbox = DockerSandbox(self, container, spec, shell, defaults)
+        sandbox = DockerSandbox(self, container, spec, shell, defaults(spec, config))
         try:
             await sandbox.attach()
             await self._call(self.client.api.start, container)
@@ -137,8 +137,30 @@ class DockerBackend:
         return sandbox
 
     async def attach(self, sandbox_id: str) -> Sandbox:
-        """Take back a running container. Raises SandboxLost."""
-        raise SandboxLost(sandbox_id, cause="removed")
+        """Take back a running container, with its sessions and its running command. Raises SandboxLost."""
+        try:
+            about = await self._call(self.client.api.inspect_container, sandbox_id)
+        except BackendUnavailable as error:
+            raise SandboxLost(f"the engine is gone: {error}", cause="engine") from None
+        if not about["State"]["Running"]:
+            raise await self.cause(sandbox_id)
+        labels = about["Config"]["Labels"]
+        spec = SandboxSpec.model_validate_json(labels[SPEC])
+        image = await self._call(self._inspect_image, about["Image"])
+        sandbox = DockerSandbox(self, about["Id"], spec, Shell(labels[SECRET]), defaults(spec, image["Config"]))
+        try:
+            await sandbox.attach()
+            await sandbox.resume(lambda: self._history(sandbox_id))
+        except BaseException:
+            await sandbox.detach()
+            raise
+        return sandbox
+
+    async def _history(self, container: str) -> dict[int, bytes]:
+        api = self.client.api
+        out = await self._call(lambda: api.logs(container, stdout=True, stderr=False))
+        err = await self._call(lambda: api.logs(container, stdout=False, stderr=True))
+        return {1: out, 2: err}
 
     async def find(self, owner: str) -> list[SandboxInfo]:
         """Every container of that owner, running or not."""
@@ -200,12 +222,12 @@ class DockerBackend:
 
     def _inspect_image(self, name: str) -> dict[str, Any]:
         try:
-            return self.client.api.inspect_image(name)
+            return dict(self.client.images.get(name).attrs)
         except docker.errors.ImageNotFound:
             pass
         try:
             self.client.images.pull(name)
-            return self.client.api.inspect_image(name)
+            return dict(self.client.images.get(name).attrs)
         except (docker.errors.APIError, docker.errors.ImageNotFound) as error:
             raise ImageError(
                 f"there is no image {name!r}, and it cannot be pulled: {error.explanation or error}"
@@ -239,6 +261,7 @@ class DockerBackend:
             user="0",
             working_dir="/",
             stdin_open=True,
+            detach=True,  # else the engine closes standard input when the farm lets go
             tty=False,
             hostname="sandbox",
             healthcheck={"test": ["NONE"]},
@@ -260,6 +283,14 @@ class DockerBackend:
             f"( restore; cd {home}; {prefix}{line} ) </dev/null >/dev/null 2>&1 203>&- &", timeout=START_TIMEOUT
         )
 
+    def _unavailable(self, error: Exception) -> BackendUnavailable:
+        where = self._wanted or os.environ.get("DOCKER_HOST") or DEFAULT_URL
+        why = re.search(r"\w+Error\(\d+, '([^']+)'", str(error))
+        return BackendUnavailable(
+            f"no Docker engine answers at {where} ({why[1] if why else error}); "
+            "start Docker (in a checkout: make engine), or name another with docker_url"
+        )
+
     async def _log(self, container: str) -> str:
         try:
             text = await self._call(lambda: self.client.api.logs(container, tail=5))
@@ -279,9 +310,9 @@ class DockerBackend:
                 raise SandboxStartError(f"the engine does not offer this isolation: {text}") from None
             raise SandboxStartError(f"the engine refused: {text}") from None
         except (requests.exceptions.RequestException, docker.errors.DockerException) as error:
-            raise BackendUnavailable(f"the Docker engine does not answer: {error}") from None
+            raise self._unavailable(error) from None
 
 
-def created(text: str) -> float:
-    """Docker's timestamp in seconds since the epoch."""
-    return datetime.fromisoformat(text[:19] + "+00:00").timestamp()
+def defaults(spec: SandboxSpec, config: dict[str, Any]) -> Defaults:
+    """User and working directory of commands that name none: the spec's, else the image's."""
+    return Defaults(spec.user or config.get("User") or None, spec.workdir or config.get("WorkingDir") or "/")

@@ -115,7 +115,7 @@ async def attach(
             _, stream = await loop.create_unix_connection(lambda: DockerStream(feed, closed), parts.path)
         else:
             _, stream = await loop.create_connection(
-                lambda: DockerStream(feed, closed), parts.hostname, parts.port or 2375, ssl=tls
+                lambda: DockerStream(feed, closed), parts.hostname or "localhost", parts.port or 2375, ssl=tls
             )
     except OSError as error:
         raise BackendUnavailable(f"no engine answers at {url}: {error}") from None

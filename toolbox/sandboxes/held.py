@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from envfarm.toolbox.errors import SandboxError, SandboxLost
 from envfarm.toolbox.sandboxes import files, scripts
-from envfarm.toolbox.sandboxes.base import OUTPUT_LIMIT, ExecResult, Sandbox, SandboxSpec
+from envfarm.toolbox.sandboxes.base import OUTPUT_LIMIT, ExecResult, Output, Sandbox, SandboxSpec
+from envfarm.toolbox.sandboxes.replay import History
 from envfarm.toolbox.sandboxes.shell import Session, Shell
+from envfarm.toolbox.sandboxes.stream import Capture
 
 START = 60.0
 """Seconds in which the main process must say that it is ready."""
@@ -33,9 +35,9 @@ class HeldSandbox:
         self.defaults = defaults
         self._lock = asyncio.Lock()
         self._sessions: dict[str, Session] = {}
+        self._slots = 0
         self._tool: str | None = None
         self._last: tuple[str, ExecResult] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def id(self) -> str:
@@ -64,8 +66,9 @@ class HeldSandbox:
         """Run a command and wait for its own end; see `Sandbox.run`."""
         scripts.encode(command)
         async with self._lock:
-            if command_id is not None and self._last is not None and self._last[0] == command_id:
-                return self._last[1]
+            if command_id is not None and (known := await self._known(command_id, timeout, output_limit)) is not None:
+                return known
+            await self.shell.settle()
             path = None if stdin is None else await files.spool(self.shell, stdin)
             runs = self._user(user)
             tool = await self.tool() if runs is not None else ""
@@ -100,14 +103,39 @@ class HeldSandbox:
                 self._last = (command_id, result)
             return result
 
+    async def recover(self, command_id: str, *, timeout: float, output_limit: int = OUTPUT_LIMIT) -> ExecResult | None:
+        """The result of a command that an earlier farm process sent; None if it never arrived. Raises SandboxLost."""
+        async with self._lock:
+            return await self._known(command_id, timeout, output_limit)
+
+    async def _known(self, command_id: str, timeout: float, limit: int) -> ExecResult | None:
+        if self._last is not None and self._last[0] == command_id:
+            return self._last[1]
+        result = await self.shell.recover(command_id, timeout=timeout)
+        if result is not None:
+            result = shorten(result, limit)
+            self._last = (command_id, result)
+        return result
+
+    async def resume(self, history: History) -> None:
+        """Take over a main process that an earlier farm started. Raises SandboxLost."""
+        for session in await self.shell.resume(history):
+            self._sessions[session.name] = session
+            self._slots = max(self._slots, session.slot + 1)
+        for session in self._sessions.values():
+            kind, _ = await self.shell.ask("look", session.slot, session.pid)
+            session.live = session.live and kind == b"a"
+
     async def read(self, path: str) -> bytes:
         """A file's bytes. Raises FileProblem, SandboxLost."""
         async with self._lock:
+            await self.shell.settle()
             return await files.read(self.shell, scripts.absolute(path, self.defaults.workdir))
 
     async def write(self, path: str, data: bytes, *, mode: int | None = None, user: str | None = None) -> None:
         """Write a file in place, making missing parents. Raises FileProblem."""
         async with self._lock:
+            await self.shell.settle()
             runs = None if user is None else self._user(user)
             prefix = "" if runs is None else scripts.become(runs, await self.tool())
             await files.write(self.shell, scripts.absolute(path, self.defaults.workdir), data, mode=mode, prefix=prefix)
@@ -115,22 +143,26 @@ class HeldSandbox:
     async def put_tree(self, tar: bytes, path: str) -> None:
         """Unpack a tar into a directory, making missing parents. Raises FileProblem."""
         async with self._lock:
+            await self.shell.settle()
             await files.put_tree(self.shell, tar, scripts.absolute(path, self.defaults.workdir))
 
     async def get_tree(self, path: str) -> bytes:
         """A tar of a directory's contents. Raises FileProblem."""
         async with self._lock:
+            await self.shell.settle()
             return await files.get_tree(self.shell, scripts.absolute(path, self.defaults.workdir))
 
     async def processes(self) -> list[int]:
         """Process ids alive in the sandbox that are not the farm's own."""
         async with self._lock:
+            await self.shell.settle()
             _, found = await self.shell.ask("list")
             return [int(pid) for pid in found.split()]
 
     async def kill_all(self) -> None:
         """Kill every process but the held shell."""
         async with self._lock:
+            await self.shell.settle()
             await self.shell.ask("clear")
             self._sessions.clear()
 
@@ -166,5 +198,25 @@ class HeldSandbox:
     def _session(self, name: str, user: str | None, cwd: str, env: Mapping[str, str]) -> Session:
         session = self._sessions.get(name)
         if session is None:
-            session = self._sessions[name] = Session(len(self._sessions), user, cwd, dict(env))
+            session = self._sessions[name] = Session(self._slots, name, user, cwd, dict(env))
+            self._slots += 1
         return session
+
+
+def shorten(result: ExecResult, limit: int) -> ExecResult:
+    """The same result with its outputs cut to a smaller limit."""
+    cut = []
+    for info in (result.stdout_info, result.stderr_info):
+        if info.cut_at is None and len(info.data) <= limit:
+            cut.append(info)
+            continue
+        capture = Capture(limit)
+        capture.add(info.data if info.cut_at is None else info.data[: info.cut_at])
+        if info.cut_at is not None:
+            capture.add(info.data[info.cut_at :])
+        shorter = capture.output()
+        cut_at = shorter.cut_at if info.cut_at is None or shorter.cut_at is not None else info.cut_at
+        cut.append(Output(shorter.data, info.total, cut_at, info.spool))
+    out, err = cut
+    truncated = out.cut_at is not None or err.cut_at is not None
+    return replace(result, stdout=out.data, stderr=err.data, stdout_info=out, stderr_info=err, truncated=truncated)

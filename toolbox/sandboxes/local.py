@@ -1,4 +1,8 @@
-"""Sandboxes without isolation: the held shell as a child process, for development and tests of one's own tasks."""
+"""Sandboxes that share this machine's files: the held shell as a child process, for development of one's own tasks.
+
+Where the kernel allows it the shell is process 1 of a PID namespace of its own, so that neither the farm nor a command
+can signal a process outside. Where it does not, only descendants of the shell are ever signalled by the farm.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +26,8 @@ from envfarm.toolbox.sandboxes.held import START, Defaults, HeldSandbox
 from envfarm.toolbox.sandboxes.shell import Shell
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_NAMESPACE = ("unshare", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc")
+_AS_USER = ("--user", "--map-root-user")
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
 _CHUNK = 1 << 18
 
@@ -104,6 +110,17 @@ class LocalBackend:
     def __init__(self, root: Path | str | None = None, *, shell: str | None = None) -> None:
         self._root = None if root is None else Path(root)
         self._shell = shell
+        self._wrapper: tuple[str, ...] | None = None
+
+    async def wrapper(self) -> tuple[str, ...]:
+        """The words that put a command into a PID namespace of its own; empty where the kernel refuses."""
+        if self._wrapper is None:
+            self._wrapper = ()
+            for words in (_NAMESPACE, (*_NAMESPACE, *_AS_USER)):
+                if await _succeeds(*words, "true"):
+                    self._wrapper = words
+                    break
+        return self._wrapper
 
     @property
     def root(self) -> Path:
@@ -123,12 +140,13 @@ class LocalBackend:
         shell = Shell(secret)
         env = {"PATH": _PATH, "HOME": str(folder), "ENVFARM": scripts.program("supervisor.sh"), **dict(spec.env)}
         main = self._shell or shutil.which("bash") or "/bin/sh"
-        words = [*main.split(), *(["--norc", "--noprofile"] if main.endswith("bash") else [])]
+        wrapper = await self.wrapper()
+        words = [*wrapper, *main.split(), *(["--norc", "--noprofile"] if main.endswith("bash") else [])]
         pipe = asyncio.subprocess.PIPE
         try:
             process = await asyncio.create_subprocess_exec(
                 *words, "-c", 'eval "$ENVFARM"', "envfarm", shell.hello,
-                stdin=pipe, stdout=pipe, stderr=pipe, cwd=folder, env=env, start_new_session=True, preexec_fn=_adopt(),
+                stdin=pipe, stdout=pipe, stderr=pipe, cwd=folder, env=env, start_new_session=True, preexec_fn=None if wrapper else _adopt(),
             )  # fmt: skip
         except OSError as error:
             shutil.rmtree(folder)
@@ -178,6 +196,15 @@ class LocalBackend:
 
     async def close(self) -> None:
         """Nothing is held."""
+
+
+async def _succeeds(*words: str) -> bool:
+    null = asyncio.subprocess.DEVNULL
+    try:
+        process = await asyncio.create_subprocess_exec(*words, stdin=null, stdout=null, stderr=null)
+    except OSError:
+        return False
+    return await process.wait() == 0
 
 
 def _born(pid: int) -> int | None:

@@ -1,4 +1,4 @@
-"""The farm's own shell text: what it asks the supervisor to evaluate. A model's text stands in it only as quoted data."""
+"""The farm's own shell text, which the supervisor evaluates. A model's text stands in it only as quoted data."""
 
 from __future__ import annotations
 

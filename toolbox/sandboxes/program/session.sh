@@ -29,7 +29,7 @@ __envfarm_read() {
 }
 trap __envfarm_save EXIT
 __envfarm_save
-printf '\036ef:%s:r\n' @TOKEN@ >&202
+printf '\036ef:%s:r:%s\n' @TOKEN@ "$$" >&202
 while :; do
   for __envfarm in 1; do
     __envfarm_read

@@ -16,14 +16,14 @@ oneshot= # and of the one that watches the last script
 keeper=  # the one whose command began last
 slots=   # sessions that have a pipe
 mark=0   # ticks since boot at the last command's start
-last=-   # the last command that had an id
+last=- last_slot=- # the last command that had an id
 pids=    # process ids at the last look, with parent_PID and born_PID of each
 
 if [ -n "${BASH_VERSION-}" ]; then
   kind=bash
   header() { IFS= read -r -N 128 frame; }
   payload() { text=; [ "$1" = 0 ] || IFS= read -r -N "$1" text; }
-  fifo() { eval "exec $1<> <(:)"; }
+  fifo() { eval "{ exec $1<> <(:); } 2>/dev/null"; }
 else
   kind=sh
   header() { IFS= read -r frame; }
@@ -57,7 +57,7 @@ status() { return "$1"; }
 place() {
   for placed in ${2-/tmp /var/tmp /dev/shm /run /}; do
     placed=${placed%/}/.envfarm-$1
-    { : >"$placed"; } 2>/dev/null && rm -f "$placed" && return
+    if [ -d "${placed%/*}/" ] && (true >"$placed") 2>/dev/null; then rm -f "$placed"; return; fi
   done
   return 1
 }
@@ -128,12 +128,12 @@ note() {
 }
 
 # Whether a process belongs to the running command: it is new, and so is everything between it and us, or it is
-# below the command's keeper ($keeper).
+# below the command's keeper ($keeper), or below a session's shell that lost its keeper ($orphan).
 ours() {
   q=$1
   case " $me $oneshot $keepers " in *" $q "*) return 1 ;; esac
   while :; do
-    [ "$q" != "$me" ] || return 0
+    case $q in "$me" | "$orphan") return 0 ;; esac
     eval "up=\${parent_$q-} at=\${born_$q-}"
     [ -n "$up" ] || return 1
     [ "$up" != "$keeper" ] || return 0
@@ -181,6 +181,7 @@ kill_those() {
 }
 
 alive() {
+  [ "$1" != - ] || return 1
   { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 1
   line=${line##*) }
   case $line in Z* | X*) return 1 ;; esac
@@ -194,7 +195,7 @@ while header; do
   case $op in
   run) # a script of the farm's, watched to its end
     payload "$length" "$lines"
-    [ "$id" = - ] || last=$id
+    [ "$id" = - ] || last=$id last_slot=$slot
     began
     say "$token" b
     ( alone; eval "$text"; ended "$token" "e:$?" ) </dev/null &
@@ -214,17 +215,15 @@ while header; do
       else eval "exec $((400 + slot))</dev/null"; fi
       umask 022
     fi
-    fifo $((300 + slot))
-    eval "exec 201<&$((300 + slot)) 204<&$((400 + slot))"
-    ( alone; eval "$text"; ended "$token" "d:$?" ) </dev/null &
-    exec 201<&- 204<&-
+    if ! fifo $((300 + slot)); then say "$token" d:126; continue; fi
+    ( eval "exec 201<&$((300 + slot)) 204<&$((400 + slot))"; alone; eval "$text"; ended "$token" "d:$?" ) </dev/null &
     keeper=$!
-    eval "keeper_$slot=$keeper"
+    eval "keeper_$slot=$keeper label_$slot=\$token:\${text%%\"\$newline\"*}"
     keepers=" ${keepers# }$keeper "
     ;;
   send) # a command for a session, passed on unread
     payload "$length" "$lines"
-    [ "$id" = - ] || last=$id
+    [ "$id" = - ] || last=$id last_slot=$slot
     began
     eval "keeper=\$keeper_$slot"
     printf '\036ef:%s:b\n' "$token" >&2
@@ -240,9 +239,9 @@ while header; do
     ;;
   look) # is the watcher of this session, or of the last script, alive?
     [ "$slot" = - ] || eval "keeper=\$keeper_$slot"
-    if alive "$keeper"; then say "$token" a; else wait "$keeper" 2>/dev/null; say "$token" "g:$?"; fi
+    if alive "$keeper" || alive "$id"; then say "$token" a; else wait "$keeper" 2>/dev/null; say "$token" "g:$?"; fi
     ;;
-  kill) kill_those ours; say "$token" "k:$?" ;;
+  kill) orphan=$id; kill_those ours; say "$token" "k:$?" ;;
   clear)
     kill_those any
     rc=$?
@@ -264,6 +263,10 @@ while header; do
     done
     say "$token" "l:$found"
     ;;
-  hello) say "$token" "h:$last" ;;
+  hello) # what a farm that starts again must know
+    found=
+    for slot in $slots; do eval "found=\"\$found $slot:\$label_$slot\""; done
+    say "$token" "h:$kind:$last:$last_slot$found"
+    ;;
   esac
 done

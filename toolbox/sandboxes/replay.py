@@ -1,0 +1,57 @@
+"""Joining what the engine logged of a stream with the live stream, at a marker that stands in both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from envfarm.toolbox.errors import SandboxLost
+from envfarm.toolbox.sandboxes.stream import PREFIX
+
+History = Callable[[], Awaitable[dict[int, bytes]]]
+"""Reads the engine's log of both streams (1 and 2); an engine without one gives empty bytes."""
+
+_TRIES, _PAUSE = 50, 0.1  # the log may lag behind the stream
+
+
+class Replay:
+    """Holds the live stream back until the past is read."""
+
+    def __init__(self, token: bytes) -> None:
+        self._needle = PREFIX + token + b":"
+        self._live = {1: bytearray(), 2: bytearray()}
+        self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def add(self, stream: int, data: bytes) -> None:
+        """Take live bytes."""
+        self._live[stream] += data
+        ends = [_end(held, self._needle) for held in self._live.values()]
+        if min(ends) >= 0 and not self.answer.done():
+            start = self._live[1].find(self._needle) + len(self._needle)
+            self.answer.set_result(bytes(self._live[1][start : ends[0] - 1]).partition(b":")[2])
+
+    def fail(self, error: SandboxLost) -> None:
+        """The stream is gone."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+    async def past(self, history: History) -> dict[int, bytes]:
+        """Both streams up to and with the marker; empty where the log does not hold it."""
+        for _ in range(_TRIES):
+            logged = await history()
+            ends = {stream: _end(data, self._needle) for stream, data in logged.items()}
+            if not any(logged.values()) or min(ends.values()) >= 0:
+                break
+            await asyncio.sleep(_PAUSE)
+        return {stream: data[: max(ends[stream], 0)] for stream, data in logged.items()}
+
+    def future(self, stream: int) -> bytes:
+        """The live bytes after the marker."""
+        held = self._live[stream]
+        return bytes(held[_end(held, self._needle) :])
+
+
+def _end(data: bytes | bytearray, needle: bytes) -> int:
+    """Where the marker's line ends, -1 when it is not there or not whole."""
+    start = data.find(needle)
+    return -1 if start < 0 else data.find(b"\n", start) + 1 or -1
