@@ -53,6 +53,7 @@ async def leaks(task: Task, sandbox: Sandbox) -> list[Leak]:
     lines = distinctive(text) - {line.strip() for line in table.leak_allow}
     found = await search(sandbox, lines)
     found += await history(sandbox, table.repository, lines)
+    found += await compiled(sandbox)
     source = table.source
     if source.name and source.new and source.registry != "git":
         found += await releases(sandbox, source.name, source.new)
@@ -154,6 +155,18 @@ rm -f $patterns"""
     if result.exit_code != 0:
         raise SandboxError(f"the leak gate could not read the repository's history: {_error(result.stderr)}")
     return [Leak(f"{repository}/.git", line) for line in result.stdout.decode(errors="replace").splitlines()]
+
+
+async def compiled(sandbox: Sandbox) -> list[Leak]:
+    """Python's compiled files whose source is gone: they may be of the fixed release, and can be decompiled."""
+    script = f"""find / {_PRUNE} -type f -name '*.pyc' -print | while read -r file; do
+  folder=${{file%/*}}; name=${{file##*/}}
+  case $folder in */__pycache__) source=${{folder%/__pycache__}}/${{name%%.*}}.py ;; *) source=${{file%c}} ;; esac
+  [ -e "$source" ] || echo "$file"
+done"""
+    result = await sandbox.run(script, user="root", cwd="/", timeout=120)
+    places = result.stdout.decode(errors="replace").splitlines()
+    return [Leak(place, "is compiled Python without its source") for place in places]
 
 
 async def releases(sandbox: Sandbox, name: str, version: str) -> list[Leak]:

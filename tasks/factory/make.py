@@ -12,7 +12,7 @@ from pathlib import Path
 
 from envfarm.tasks.factory import trees
 from envfarm.tasks.factory.languages.base import Language, Project
-from envfarm.tasks.factory.leaks import common, distinctive, history, releases, search
+from envfarm.tasks.factory.leaks import common, compiled, distinctive, history, releases, search
 from envfarm.tasks.factory.outcomes import Bench, Found, NotSound, mine
 from envfarm.tasks.factory.write import Folder
 from envfarm.tasks.runners.base import Runner
@@ -139,6 +139,7 @@ class Workshop:
         async with self._sandbox(image) as sandbox:
             found = await search(sandbox, lines - known)
             found += await history(sandbox, "/testbed", lines - known)
+            found += await compiled(sandbox)
             if pair.source.get("registry") != "git":
                 found += await releases(sandbox, pair.source["name"], pair.source["new"])
         if found:

@@ -84,6 +84,10 @@ LEAKS = {
         "/go/pkg/mod/example.org/little-adder@v1.1",
     ),
     "an object that no commit names": (f"echo '{LINE}' | git hash-object -w --stdin > /dev/null", "/testbed/.git"),
+    "compiled code of a source that is gone": (
+        "mkdir /opt/c && cd /opt/c && echo 1 > a.py && python3 -m compileall -q . && rm a.py",
+        "/opt/c/__pycache__/a.cpython-",
+    ),
     "a second commit": (f"echo > more && git add more && {COMMIT} -m more", "commits, not one"),
     "a commit on a stash": (
         f"echo '{LINE}' >> adder.py && git -c user.name=t -c user.email=t@e stash -q",
