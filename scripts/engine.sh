@@ -3,7 +3,18 @@
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
-answers() { command -v docker >/dev/null && docker_ version >/dev/null 2>&1; }
+socket=/var/run/docker.sock
+
+answers() { command -v docker >/dev/null && docker version >/dev/null 2>&1; }
+
+# Where only root may talk to the engine, its socket is opened to this user until the engine starts again: joining the
+# group would need a new login.
+open_to_me() {
+  [ "$(id -u)" != 0 ] && [ -z "${DOCKER_HOST:-}" ] && [ -S $socket ] && [ ! -w $socket ] || return 1
+  as_root docker version >/dev/null 2>&1 || return 1
+  as_root chown "$(id -u)" $socket
+  say "opened $socket to $(id -un), until the engine starts again"
+}
 
 # A killed engine leaves pid files that stop the next one, once the system has given their numbers to other processes.
 forget_dead() {
@@ -14,7 +25,7 @@ forget_dead() {
     name=$(cat "/proc/${pid:-none}/comm" 2>/dev/null || true)
     case $name in dockerd | containerd) ;; *) as_root rm -f "$file" ;; esac
   done
-  pgrep -x dockerd >/dev/null || as_root rm -f /var/run/docker.sock
+  engine_pid >/dev/null || as_root rm -f $socket
 }
 
 wait_for_answer() {
@@ -22,32 +33,29 @@ wait_for_answer() {
   until answers; do
     tries=$((tries - 1))
     [ "$tries" -gt 0 ] || return 1
-    unset DOCKER_SUDO # asked again: the answer depends on the socket
-    sleep 0.5
+    open_to_me || sleep 0.5
   done
 }
 
-if answers; then
-  say "Docker engine: $(docker_ version --format '{{.Server.Version}}')"
+ready() {
+  say "Docker engine: $(docker version --format '{{.Server.Version}}')"
   exit 0
-fi
-unset DOCKER_SUDO
+}
+
+if answers || { open_to_me && answers; }; then ready; fi
 [ -z "${DOCKER_HOST:-}" ] || die "DOCKER_HOST is $DOCKER_HOST and no engine answers there: start it, or unset DOCKER_HOST"
 
 if ! command -v dockerd >/dev/null || ! command -v docker >/dev/null; then
   need_disk /var/lib 1 "the Docker engine"
-  apt_install docker.io iptables procps ca-certificates
-  if wait_for_answer 6; then # the package may have started it
-    say "Docker engine: $(docker_ version --format '{{.Server.Version}}')"
-    exit 0
-  fi
+  apt_install docker.io iptables ca-certificates
+  if wait_for_answer 6; then ready; fi # the package may have started it
 fi
 
 say "starting the Docker engine"
 log=$cache/logs/dockerd.log
 if [ -d /run/systemd/system ]; then
   as_root systemctl start docker
-elif pgrep -x dockerd >/dev/null; then
+elif engine_pid >/dev/null; then
   say "one is starting already"
 else
   forget_dead
@@ -59,4 +67,4 @@ wait_for_answer || {
   tail -n 15 "$log" >&2 2>/dev/null || true
   die "the Docker engine does not answer (its log: $log)"
 }
-say "Docker engine: $(docker_ version --format '{{.Server.Version}}')"
+ready

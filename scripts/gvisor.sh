@@ -13,7 +13,7 @@ skip() {
   exit 0
 }
 
-registered() { docker_ info -f '{{ json .Runtimes }}' | grep -q '"runsc"'; }
+registered() { docker info -f '{{ json .Runtimes }}' | grep -q '"runsc"'; }
 
 # go_: a Go of the version that go.mod asks for, from the path or from the module proxy.
 go_() {
@@ -68,7 +68,7 @@ new = place.with_suffix(".new")
 new.write_text(json.dumps(config, indent=2) + "\n")
 os.replace(new, place)
 PYTHON
-  if [ -d /run/systemd/system ]; then as_root systemctl reload docker; else as_root pkill -HUP -x dockerd; fi
+  if [ -d /run/systemd/system ]; then as_root systemctl reload docker; else as_root kill -HUP "$(engine_pid)"; fi
   local tries=40
   until registered; do
     tries=$((tries - 1))
@@ -80,13 +80,13 @@ PYTHON
 case $(uname -sm) in "Linux x86_64" | "Linux aarch64") ;; *) skip "it does not run on $(uname -sm)" ;; esac
 if ! registered; then
   case ${DOCKER_HOST:-unix://} in unix://*) ;; *) skip "the engine is not on this machine (DOCKER_HOST=$DOCKER_HOST)" ;; esac
-  pgrep -x dockerd >/dev/null || skip "the engine is not a dockerd of this machine"
+  engine_pid >/dev/null || skip "the engine is not a dockerd of this machine"
   [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null || skip "it needs root, or sudo without a password"
   [ "$("$runsc" --version 2>/dev/null | awk 'NR == 1 { print $3 }')" = "$version" ] || build
   register
 fi
-if docker_ image inspect envfarm/busybox:1 >/dev/null 2>&1; then
-  docker_ run --rm --runtime=runsc --network=none envfarm/busybox:1 true 2>"$cache/logs/gvisor-run.log" </dev/null ||
+if docker image inspect envfarm/busybox:1 >/dev/null 2>&1; then
+  docker run --rm --runtime=runsc --network=none envfarm/busybox:1 true 2>"$cache/logs/gvisor-run.log" </dev/null ||
     skip "the engine has it but it cannot start a container here: $(tail -n 1 "$cache/logs/gvisor-run.log")"
 fi
 say "gVisor: ready (docker run --runtime=runsc)"

@@ -15,14 +15,14 @@ ca_bundle() {
 
 recipe() { cat "$@" | sha256sum | cut -c1-16; }
 
-made() { [ "$(docker_ image inspect -f '{{ index .Config.Labels "envfarm.recipe" }}' "$1" 2>/dev/null)" = "$2" ]; }
+made() { [ "$(docker image inspect -f '{{ index .Config.Labels "envfarm.recipe" }}' "$1" 2>/dev/null)" = "$2" ]; }
 
 # debian: pulled, or bootstrapped from the package archive.
 debian() {
   local image=envfarm/debian:12
-  docker_ image inspect "$image" >/dev/null 2>&1 && return
+  docker image inspect "$image" >/dev/null 2>&1 && return
   if timeout 60 docker pull -q "debian:$suite-slim" >"$cache/logs/pull.log" 2>&1 </dev/null; then
-    docker_ tag "debian:$suite-slim" "$image"
+    docker tag "debian:$suite-slim" "$image"
     say "$image: pulled"
     return
   fi
@@ -34,7 +34,7 @@ debian() {
   as_root sh -c 'rm -rf "$1"/var/cache/apt/archives/*.deb "$1"/var/lib/apt/lists/*
     printf "deb %s %s main\ndeb %s %s-updates main\ndeb %s-security %s-security main\n" "$3" "$2" "$3" "$2" "$3" "$2" >"$1/etc/apt/sources.list"' \
     debian "$fs" "$suite" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}"
-  as_root tar -C "$fs" -c . | docker_ import -c 'CMD ["bash"]' - "$image" >/dev/null
+  as_root tar -C "$fs" -c . | docker import -c 'CMD ["bash"]' - "$image" >/dev/null
   as_root rm -rf "$fs"
   trap - EXIT
 }
@@ -45,7 +45,7 @@ build() {
   shift 2
   if made "envfarm/$name:1" "$recipe"; then return; fi
   say "envfarm/$name:1: building"
-  quietly "image-$name.log" docker_ build --network="${BUILD_NETWORK:-default}" --label "envfarm.recipe=$recipe" \
+  quietly "image-$name.log" docker build --network="${BUILD_NETWORK:-default}" --label "envfarm.recipe=$recipe" \
     -t "envfarm/$name:1" "$@"
   say "envfarm/$name:1: built in $((SECONDS - started)) s"
 }
@@ -64,11 +64,11 @@ base() {
   rm -rf "$context"
 }
 
-engine_root=$(docker_ info -f '{{.DockerRootDir}}')
+engine_root=$(docker info -f '{{.DockerRootDir}}')
 wanted=("$@")
 [ ${#wanted[@]} -gt 0 ] || wanted=(busybox go node rust)
 missing=no
-for name in base "${wanted[@]}"; do docker_ image inspect "envfarm/$name:1" >/dev/null 2>&1 || missing=yes; done
+for name in base "${wanted[@]}"; do docker image inspect "envfarm/$name:1" >/dev/null 2>&1 || missing=yes; done
 [ "$missing" = no ] || [ ! -d "$engine_root" ] || need_disk "$engine_root" 6 "building the images"
 
 base
@@ -80,4 +80,4 @@ for name in "${wanted[@]}"; do
   jobs+=($!)
 done
 for job in "${jobs[@]}"; do wait "$job"; done
-say "images: $(docker_ images --format '{{.Repository}}:{{.Tag}}' 'envfarm/*' | sort | tr '\n' ' ')"
+say "images: base ${wanted[*]}"

@@ -29,15 +29,11 @@ as_root() {
   fi
 }
 
-# docker_ ARGS…: the engine's client, with sudo where the user is not in the docker group.
-docker_() {
-  if [ -z "${DOCKER_SUDO+set}" ]; then
-    DOCKER_SUDO=
-    if ! docker version >/dev/null 2>&1 && [ "$(id -u)" != 0 ] && sudo -n docker version >/dev/null 2>&1; then
-      DOCKER_SUDO=sudo
-    fi
-  fi
-  $DOCKER_SUDO docker "$@"
+# engine_pid: the process id of this machine's dockerd, if it runs (a container may have a dockerd of its own).
+engine_pid() {
+  local pid
+  pid=$(cat /var/run/docker.pid 2>/dev/null) || return 1
+  [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = dockerd ] && echo "$pid"
 }
 
 # apt_install PACKAGE…: quiet when it goes well; the log's end when it does not.

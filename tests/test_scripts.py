@@ -1,0 +1,78 @@
+"""The scripts behind `make`: they can be read, run twice without doing anything twice, and name what is wrong."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import docker
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SCRIPTS = sorted([*ROOT.glob("scripts/*.sh"), ROOT / ".ci/run"])
+
+
+def run(*command: str | Path, code: int = 0, **env: str) -> str:
+    """Run a program without a terminal and without standard input; its standard error."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        env={**os.environ, **env},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == code, f"{done.stdout}{done.stderr}"
+    return done.stderr
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_is_sound_and_stops_at_errors(script: Path) -> None:
+    run("bash", "-n", script)
+    text = script.read_text()
+    assert "set -euo pipefail" in text or "Sourced" in text
+    assert os.access(script, os.X_OK) or "Sourced" in text
+
+
+def test_make_alone_says_what_there_is() -> None:
+    shown = subprocess.run(["make", "-C", str(ROOT)], capture_output=True, text=True, check=True).stdout
+    for target in ("demo", "test", "lint", "bench", "clean", "help"):
+        assert f"make {target} " in shown
+
+
+def test_an_engine_that_answers_is_left_alone() -> None:
+    assert "Docker engine: " in run(ROOT / "scripts/engine.sh")
+    assert "starting" not in run(ROOT / "scripts/engine.sh")
+
+
+def test_an_engine_that_is_named_and_does_not_answer_is_an_error(tmp_path: Path) -> None:
+    said = run(ROOT / "scripts/engine.sh", code=1, DOCKER_HOST=f"unix://{tmp_path}/none.sock")
+    assert said.splitlines() == [
+        f"error: DOCKER_HOST is unix://{tmp_path}/none.sock and no engine answers there: start it, or unset DOCKER_HOST"
+    ]
+
+
+def test_images_are_made_once(engine: docker.DockerClient, image: Callable[[str], str]) -> None:
+    names = ("base", "busybox", "go", "node", "rust")
+    before = {name: engine.images.get(image(name)).id for name in names}
+    assert "building" not in run(ROOT / "scripts/images.sh")
+    assert {name: engine.images.get(f"envfarm/{name}:1").id for name in names} == before
+
+
+def test_an_image_without_a_recipe_is_an_error() -> None:
+    assert "error: no image haskell: there are base busybox go node rust" in run(
+        ROOT / "scripts/images.sh", "haskell", code=1
+    )
+
+
+def test_a_checkout_with_its_environment_installs_nothing_again(tmp_path: Path) -> None:
+    """In a copy of the scripts, so that this environment is not touched when it is not as it should be."""
+    if (ROOT / ".venv/envfarm-stamp").exists():
+        assert run(ROOT / "scripts/python.sh") == ""
+    shutil.copytree(ROOT / "scripts", tmp_path / "scripts", ignore=shutil.ignore_patterns("gvisor"))
+    (tmp_path / "pyproject.toml").write_text("= broken")
+    said = run(tmp_path / "scripts/python.sh", code=1)
+    assert "installing envfarm into .venv" in said
+    assert "whole log: " in said
