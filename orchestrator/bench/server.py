@@ -102,8 +102,8 @@ async def running(client: Client, **request: Any) -> list[str]:
     """Create episodes of the benchmark's task and wait until all of them can be stepped; returns their ids."""
     episodes = await client.create(TASK, **request)
     for episode in episodes:
-        while (state := (await client.episode(episode["id"], wait=30))["state"]) in ("queued", "starting"):
+        while (now := await client.episode(episode["id"], wait=30))["state"] in ("queued", "starting"):
             pass
-        if state != "running":
-            raise BenchFailed(f"an episode of the benchmark is {state}")
+        if now["state"] != "running":
+            raise BenchFailed(f"an episode of the benchmark is {now['state']}: {now['reason']}")
     return [episode["id"] for episode in episodes]
