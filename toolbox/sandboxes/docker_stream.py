@@ -6,6 +6,7 @@ import asyncio
 import ssl
 import struct
 from collections.abc import Callable
+from typing import cast
 from urllib.parse import urlsplit
 
 from envfarm.toolbox.errors import BackendUnavailable, SandboxError, SandboxLost
@@ -28,9 +29,8 @@ class DockerStream(asyncio.Protocol):
         self._can_write.set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=_WRITE_HIGH)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one, but does not say so
+        self._transport.set_write_buffer_limits(high=_WRITE_HIGH)
 
     def data_received(self, data: bytes) -> None:
         if not self._upgraded:
