@@ -71,6 +71,8 @@ def _members(
     try:
         with tarfile.open(fileobj=source, mode="r:") as tar:
             for member in tar:
+                if not member.name.strip("./"):
+                    continue  # the root itself
                 path = _absolute(member.name)
                 if path is None or not (member.isreg() or member.isdir() or member.issym() or member.islnk()
                                         or member.isfifo()):  # fmt: skip

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Mapping
 
 from envfarm.tasks.spec import EnvironmentTable, Healthcheck, Task
-from envfarm.toolbox.errors import SandboxStartError, TaskError
+from envfarm.toolbox.errors import SandboxStartError
 from envfarm.toolbox.sandboxes.base import Limits, Network, Sandbox, SandboxSpec
 
-_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _MODES: dict[str, Network] = {"public": "public", "no-network": "none", "allowlist": "allowlist"}
 
 
 def agent_spec(task: Task, image: str) -> SandboxSpec:
-    """The sandbox that an agent works in. Raises TaskError."""
+    """The sandbox that an agent works in."""
     config = task.config
     mode, hosts = network(config.agent, config.environment)
     user = config.agent.user
@@ -27,12 +24,12 @@ def agent_spec(task: Task, image: str) -> SandboxSpec:
         limits=limits(config.environment),
         user=None if user is None else str(user),
         workdir=config.environment.workdir,
-        env=_pairs(config.environment.env, "[environment] env"),
+        env=tuple(sorted(config.environment.env.items())),
     )
 
 
 def verifier_spec(task: Task, image: str) -> SandboxSpec:
-    """The sandbox that a task's tests run in, as root unless they ask for another user. Raises TaskError."""
+    """The sandbox that a task's tests run in, as root unless they ask for another user."""
     config = task.config
     table = config.verifier.environment or config.environment
     mode, hosts = network(config.verifier, *([table] if config.verifier.separate else []))
@@ -44,7 +41,7 @@ def verifier_spec(task: Task, image: str) -> SandboxSpec:
         limits=limits(table),
         user="root",
         workdir=table.workdir,
-        env=_pairs(table.env, "[environment] env"),
+        env=tuple(sorted(table.env.items())),
         entrypoint=False,  # Harbor replaces the image's command as well; here the agent's files must not be run by it
     )
 
@@ -74,23 +71,6 @@ def limits(table: EnvironmentTable) -> Limits:
     )
 
 
-def substituted(env: Mapping[str, str], where: str) -> dict[str, str]:
-    """Values with `${NAME:-default}` replaced by the default. Raises TaskError where there is none.
-
-    Harbor takes NAME from the host; the farm's own environment holds secrets that no task may read.
-    """
-
-    def default(match: re.Match[str]) -> str:
-        if match[2] is None:
-            raise TaskError(
-                f"task.toml: {where}: ${{{match[1]}}} is not taken from the farm's own environment: "
-                f"write the value, or ${{{match[1]}:-default}}"
-            )
-        return match[2]
-
-    return {name: _VARIABLE.sub(default, value) for name, value in env.items()}
-
-
 async def wait_healthy(sandbox: Sandbox, check: Healthcheck) -> None:
     """Wait until a task's health check passes. Raises SandboxStartError.
 
@@ -108,7 +88,3 @@ async def wait_healthy(sandbox: Sandbox, check: Healthcheck) -> None:
             said = (result.stderr or result.stdout).decode("utf-8", "replace").strip()[-300:]
             raise SandboxStartError(f"the task's health check failed {failures} times in a row; the last said: {said}")
         await asyncio.sleep(check.start_interval_sec if starting else check.interval_sec)
-
-
-def _pairs(env: Mapping[str, str], where: str) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted(substituted(env, where).items()))

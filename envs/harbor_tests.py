@@ -11,7 +11,6 @@ from pathlib import Path
 from envfarm.envs.base import Reward
 from envfarm.envs.carry import Carried
 from envfarm.envs.carry_policy import Tree
-from envfarm.envs.harbor import substituted
 from envfarm.envs.reward_file import NoReward, read_reward
 from envfarm.envs.take import SKIPPED, split_names
 from envfarm.tasks.spec import Task
@@ -107,8 +106,8 @@ async def run_tests(
     await _prepare(task, sandbox, wipe)
     result = await sandbox.run(
         "exec /tests/test.sh 2>&1",
-        user=None if verifier.user is None else str(verifier.user),
-        env={**ENV, **substituted(verifier.env, "[verifier] env")},
+        user="root" if verifier.user is None else str(verifier.user),
+        env={**ENV, **verifier.env},
         timeout=verifier.timeout_sec,
         spool=True,
     )

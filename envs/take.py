@@ -32,9 +32,9 @@ set -- $main
 shift 19
 since=$((boot + $1 / 100 - 1))
 if find / -maxdepth 0 -newerct "@$since" > /dev/null 2>&1; then
-    find / -xdev {_PRUNED} -o -newerct "@$since" -print0
+    find / -xdev {_PRUNED} -o KIND -newerct "@$since" -print0
 else
-    find / -xdev {_PRUNED} -o -exec stat -c '%Z %n' {{}} + |
+    find / -xdev {_PRUNED} -o KIND -exec stat -c '%Z %n' {{}} + |
         while read -r time name; do [ "$time" -lt "$since" ] || printf '%s\0' "$name"; done
 fi
 """
@@ -52,7 +52,7 @@ async def take_changes(sandbox: Sandbox, artifacts: Artifacts) -> dict[str, str]
     The tar breaks off after CARRY_LIMIT bytes. Raises SandboxError.
     """
     present = await _output(sandbox, _PRESENT, artifacts, _NAMES_LIMIT)
-    changes = await _output(sandbox, f"{{\n{_CHANGED}\n}} | {{\n{_TAR}\n}}", artifacts, CARRY_LIMIT)
+    changes = await _output(sandbox, f"{{\n{_CHANGED.replace('KIND', '')}\n}} | {{\n{_TAR}\n}}", artifacts, CARRY_LIMIT)
     return {"present": present, "changes": changes}
 
 
@@ -63,9 +63,10 @@ async def take_paths(sandbox: Sandbox, paths: Iterable[str], artifacts: Artifact
     return {"changes": await _output(sandbox, f"{{ {names}; }} | {{\n{_TAR}\n}}", artifacts, CARRY_LIMIT)}
 
 
-async def changed_paths(sandbox: Sandbox) -> list[str]:
-    """The paths of files that were made or changed since the sandbox started. Raises SandboxError."""
-    result = await sandbox.run(_CHANGED, user="root", cwd="/", timeout=_TIMEOUT, output_limit=_NAMES_LIMIT)
+async def changed_files(sandbox: Sandbox) -> list[str]:
+    """The paths of files and links that were made or changed since the sandbox started. Raises SandboxError."""
+    script = _CHANGED.replace("KIND", "! -type d")
+    result = await sandbox.run(script, user="root", cwd="/", timeout=_TIMEOUT, output_limit=_NAMES_LIMIT)
     return split_names(result.stdout)
 
 

@@ -20,7 +20,7 @@ from envfarm.envs.carry import CARRY_LIMIT, Carried, carry, carry_artifacts
 from envfarm.envs.carry_policy import NEVER, Policy, below
 from envfarm.envs.harbor import agent_spec, verifier_spec, wait_healthy
 from envfarm.envs.harbor_tests import TestRun, apply, run_tests, untouched
-from envfarm.envs.take import changed_paths, split_names, take_changes, take_paths
+from envfarm.envs.take import changed_files, split_names, take_changes, take_paths
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.errors import SandboxLost, SandboxStartError, TaskError
 from envfarm.toolbox.sandboxes.base import Sandbox, SandboxSpec
@@ -99,8 +99,9 @@ class TerminalEnvironment:
             carried = await asyncio.to_thread(_sift, task, context, policy)
             await apply(sandbox, carried)
             run = await run_tests(task, sandbox, context.artifacts, wipe=not separate)
-        if carried.refused:
-            listed = json.dumps(carried.refused, indent=1, sort_keys=True).encode("utf-8", "backslashreplace")
+        refused = {path: why for path, why in carried.refused.items() if not any(below(path, root) for root in NEVER)}
+        if refused:
+            listed = json.dumps(refused, indent=1, sort_keys=True).encode("utf-8", "backslashreplace")
             run.evidence["not_carried"] = await asyncio.to_thread(context.artifacts.put, listed)
         return run
 
@@ -110,7 +111,7 @@ class TerminalEnvironment:
         if sandbox.spec.user in (None, "root", "0"):
             async with context.fresh(verifier_spec(task, sandbox.spec.image)) as other:
                 policy = Policy(await untouched(other), allow=task.config.envfarm.carry)
-            changed = await changed_paths(sandbox)
+            changed = await changed_files(sandbox)
             touched = [path for path in changed if _tampered(path, policy)]
             if touched:
                 reason = f"the agent changed what the tests rely on: {', '.join(sorted(touched)[:5])}"
@@ -130,8 +131,8 @@ def _agents(context: ScoreContext) -> Sandbox:
 
 
 def _tampered(path: str, policy: Policy) -> bool:
-    if path in policy.tree.directories or any(below(path, root) for root in NEVER):
-        return False  # a folder's own time changes with its entries
+    if any(below(path, root) for root in NEVER):
+        return False  # what the engine mounts, and what is wiped before the tests
     return policy.refusal(path, folder=False) is not None
 
 
