@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -39,3 +40,24 @@ def make_app(farm: Farm, *, tokens: Sequence[str] = (), body_limit: int = BODY_L
     for route in ROUTES:
         app.router.add_route(route.method, route.path, endpoint(route))
     return app
+
+
+def make_runner(app: web.Application) -> web.AppRunner:
+    """What serves the application: long polls do not hold up its end, nor does broken HTTP fill the log."""
+    return web.AppRunner(app, access_log=None, shutdown_timeout=2.0, logger=_protocol_log())
+
+
+def _protocol_log() -> logging.Logger:
+    """aiohttp's own log: with the boundary around every handler, all it can tell of is what clients do wrong."""
+    log = logging.getLogger("envfarm.orchestrator.protocol")
+    if not log.filters:
+        log.addFilter(_one_line)
+    return log
+
+
+def _one_line(record: logging.LogRecord) -> bool:
+    if record.exc_info is not None and record.exc_info[1] is not None:
+        record.msg, record.args = "%s: %s", (record.getMessage(), " ".join(str(record.exc_info[1]).split()))
+        record.exc_info = None
+        record.levelno, record.levelname = logging.INFO, "INFO"
+    return True

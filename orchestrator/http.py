@@ -114,6 +114,8 @@ def endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespon
 
     async def handle(http: web.Request) -> web.StreamResponse:
         app = http.app
+        if "%00" in http.raw_path:
+            raise BadRequest("the URL holds a NUL character")
         caller = Caller()
         if not route.open:
             headers = http.headers
@@ -213,7 +215,10 @@ def _query(model: type[Q], http: web.Request) -> Q:
 async def _body(model: type[B], http: web.Request) -> B:
     if http.content_length is not None and http.content_length > http.client_max_size:
         raise web.HTTPRequestEntityTooLarge(http.client_max_size, http.content_length)
-    data = await http.read()
+    try:
+        data = await http.read()
+    except web.RequestPayloadError:
+        raise BadRequest("body: cut short, or not in the Content-Encoding that its header names") from None
     try:
         return model.model_validate_json(data or b"{}")
     except ValidationError as error:

@@ -13,10 +13,16 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@/+-]*$", max_length=200)]
 """An id that a caller makes up: a run, a group, a step, a policy version."""
 
+Id = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=200)]
+"""An id that we made up."""
+
 EpisodeState = Literal["queued", "starting", "running", "scoring", "scored", "failed", "expired", "cancelled"]
 FinishReason = Literal["model", "length", "context", "abort"]
 RewardStatus = Literal["pending", "done", "error", "invalid"]
 ToolFormat = Literal["openai", "responses", "mcp"]
+
+MAX_INT = (1 << 63) - 1
+"""The largest integer that every database takes."""
 
 ENDED: frozenset[str] = frozenset({"scored", "failed", "expired", "cancelled"})
 """States that an episode never leaves."""
@@ -49,12 +55,16 @@ class EpisodeRequest(_Request):
     task_id: str | None = None
     dataset: str | None = Field(None, description="the first part of the tasks' ids, e.g. `swe`")
     split: str | None = None
-    index: int | None = Field(None, ge=0, description="which task of the dataset, in the order of /v1/tasks")
-    seed: int | None = Field(None, description="picks a task of the dataset; the same seed picks the same task")
+    index: int | None = Field(
+        None, ge=0, le=MAX_INT, description="which task of the dataset, in the order of /v1/tasks"
+    )
+    seed: int | None = Field(
+        None, ge=-MAX_INT, le=MAX_INT, description="picks a task of the dataset; the same seed picks the same task"
+    )
     run: Name | None = Field(None, description="the run it counts against; default: header X-Run-Id, else `default`")
     n: int = Field(1, ge=1, le=1024, description="size of the group")
     group_id: Name | None = Field(None, description="made up by the server when n > 1 and none is given")
-    rollout_index: int | None = Field(None, ge=0, description="index of the first episode in its group")
+    rollout_index: int | None = Field(None, ge=0, le=1 << 30, description="index of the first episode in its group")
     policy_version: Name | None = None
     limits: EpisodeLimits = EpisodeLimits()
 
@@ -186,7 +196,7 @@ class StepPending(_View):
 class BatchStep(StepRequest):
     """One step of a batch."""
 
-    episode: str
+    episode: Id
 
 
 class BatchRequest(_Request):
@@ -294,7 +304,7 @@ class LeaseRequest(_Request):
     """A heartbeat for all live episodes of a run, or for some."""
 
     run: Name | None = None
-    ids: list[str] | None = Field(None, max_length=20000)
+    ids: list[Id] | None = Field(None, max_length=20000)
 
     @model_validator(mode="after")
     def _one(self) -> LeaseRequest:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from envfarm.orchestrator.app import make_app
+from envfarm.orchestrator.app import make_app, make_runner
 from envfarm.orchestrator.identity import DataInUse
 from envfarm.orchestrator.settings import Settings, SettingsError
 from envfarm.orchestrator.wire import open_farm
@@ -62,9 +62,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(_listen(settings.host, settings.port))
         farm = await stack.enter_async_context(open_farm(settings))
-        runner = web.AppRunner(
-            make_app(farm, tokens=tokens, body_limit=settings.body_limit), access_log=None, shutdown_timeout=2.0
-        )
+        runner = make_runner(make_app(farm, tokens=tokens, body_limit=settings.body_limit))
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         await web.SockSite(runner, listener).start()

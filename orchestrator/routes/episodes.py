@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from envfarm.orchestrator.http import Nothing, Request
 from envfarm.orchestrator.routes.queries import Episodes, Wait
+from envfarm.orchestrator.routes.runs import run_name
 from envfarm.orchestrator.schemas import (
     ArtifactsView,
     EpisodeRequest,
@@ -18,7 +19,8 @@ from envfarm.orchestrator.schemas import (
 async def create(request: Request[Nothing, EpisodeRequest]) -> EpisodesCreated:
     """Create an episode or a group without waiting for sandboxes; header Idempotency-Key makes it safe to repeat."""
     headers = request.http.headers
-    run = request.run(request.body.run or headers.get("X-Run-Id")) or "default"
+    named = headers.get("X-Run-Id")
+    run = request.run(request.body.run or (run_name(named) if named else None)) or "default"
     created = await request.farm.create(request.body, run=run, idempotency_key=headers.get("Idempotency-Key"))
     return EpisodesCreated.model_construct(episodes=created)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from envfarm.orchestrator.schemas import EpisodeState, ToolFormat
+from envfarm.orchestrator.schemas import MAX_INT, EpisodeState, ToolFormat
 
 
 class _Query(BaseModel):
@@ -35,7 +35,7 @@ class Rewards(_Query):
     """Which rewards."""
 
     run: str | None = None
-    after: int = Field(0, ge=0, description="`next` of the answer before")
+    after: int = Field(0, ge=0, le=MAX_INT, description="`next` of the answer before")
     wait: float = Field(0.0, ge=0, le=600, description="seconds to wait for the first one")
     limit: int = Field(100, ge=1, le=1000, description="number of rewards at most")
 
@@ -45,7 +45,10 @@ class Events(_Query):
 
     run: str | None = None
     after: int | None = Field(
-        None, ge=0, description="send what came after this event first; the header Last-Event-ID does the same"
+        None,
+        ge=0,
+        le=MAX_INT,
+        description="send what came after this event first; the header Last-Event-ID does the same",
     )
 
 

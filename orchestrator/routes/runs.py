@@ -15,16 +15,24 @@ from envfarm.toolbox.errors import BadRequest, NotFound
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 
 
+def run_name(run: str) -> str:
+    """A run's name from a path or a header. Raises BadRequest."""
+    try:
+        return _NAME.validate_python(run)
+    except ValidationError as error:
+        raise BadRequest(f"run: {error.errors()[0]['msg']}") from None
+
+
 async def put(request: Request[Nothing, RunRequest]) -> RunView:
     """Set the quotas of a run; a token for one run may not."""
     if request.caller.run is not None:
         raise Forbidden("quotas are set with a token for the whole farm")
-    return await request.farm.put_run(_name(request.path("run")), request.body)
+    return await request.farm.put_run(run_name(request.path("run")), request.body)
 
 
 async def get(request: Request[Nothing, Nothing]) -> RunView:
     """A run with its quotas and its episodes by state."""
-    run = _name(request.path("run"))
+    run = run_name(request.path("run"))
     request.run(run)
     return await request.farm.run(run)
 
@@ -61,10 +69,3 @@ async def events(request: Request[Events, Nothing]) -> web.StreamResponse:
             raise BadRequest(f"Last-Event-ID: expected the id of an event, not {last[:80]!r}")
         after = int(last)
     return await stream(request.http, request.farm.events(run=request.run(request.query.run), after=after))
-
-
-def _name(run: str) -> str:
-    try:
-        return _NAME.validate_python(run)
-    except ValidationError as error:
-        raise BadRequest(f"run: {error.errors()[0]['msg']}") from None

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from multidict import CIMultiDictProxy
 
-from envfarm.orchestrator.app import make_app
+from envfarm.orchestrator.app import make_app, make_runner
 from envfarm.orchestrator.farm import Farm
 
 
@@ -87,7 +87,7 @@ async def serve() -> AsyncIterator[Serve]:
     async with AsyncExitStack() as stack:
 
         async def start(farm: Farm, *, token: str | None = None, **options: Any) -> Api:
-            runner = web.AppRunner(make_app(farm, **options), access_log=None, shutdown_timeout=0.1)
+            runner = make_runner(make_app(farm, **options))
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from typing import Any
 
 import pytest
@@ -63,6 +64,12 @@ EPISODES = "/v1/episodes"
         ("GET", "/v1/runs/none", None, 404, "not_found", "no run"),
         ("PUT", "/v1/runs/r", {"qps": {"bash": 0}}, 400, "bad_request", "qps.bash: Input should be greater than 0"),
         ("PUT", "/v1/runs/a%20b", {}, 400, "bad_request", "run: String should match"),
+        ("GET", "/v1/episodes/a%00b", None, 400, "bad_request", "the URL holds a NUL character"),
+        ("GET", "/v1/episodes?run=a%00b", None, 400, "bad_request", "the URL holds a NUL character"),
+        ("GET", f"/v1/rewards?after={1 << 63}", None, 400, "bad_request", "query: after: Input should be less than"),
+        ("POST", EPISODES, {"dataset": "toy", "seed": 1 << 63}, 400, "bad_request", "body: seed: Input should be less"),
+        ("POST", EPISODES, b'{"task_id": "\\ud800"}', 400, "bad_request", "body: Invalid JSON"),
+        ("POST", EPISODES, b"[" * 100_000, 400, "bad_request", "body: Invalid JSON: recursion limit exceeded"),
         ("GET", "/v1/rewards?after=-1", None, 400, "bad_request", "query: after"),
         ("POST", "/v1/leases:renew", {}, 400, "bad_request", "body: give either run or ids"),
         ("POST", "/v1/batch:steps", {"steps": []}, 400, "bad_request", "body: steps: List should have at least 1"),
@@ -81,6 +88,28 @@ async def test_bad_input(api: Api, method: str, path: str, body: Any, status: in
 
 async def test_a_405_says_what_is_allowed(api: Api) -> None:
     assert (await api("PUT", "/v1/tasks")).headers["Allow"] == "GET"
+
+
+async def test_headers_are_checked_too(api: Api) -> None:
+    for headers, message in (
+        ({"X-Run-Id": "a b"}, "run: String should match"),
+        ({"Idempotency-Key": "k" * 300}, "Idempotency-Key"),
+    ):
+        answer = await api.post(EPISODES, {"task_id": "toy/one"}, headers=headers)
+        assert answer.status == 400
+        assert message in answer.error["message"]
+
+
+async def test_a_body_that_is_not_in_its_encoding(api: Api) -> None:
+    answer = await api.post(EPISODES, b"nope", headers={"Content-Encoding": "gzip"})
+    assert answer.status == 400
+    assert "Content-Encoding" in answer.error["message"]
+
+
+async def test_a_small_body_that_unpacks_to_a_huge_one(api: Api) -> None:
+    bomb = gzip.compress(bytes(100_000_000))
+    answer = await api.post(EPISODES, bomb, headers={"Content-Encoding": "gzip"})
+    assert (answer.status, answer.error["type"]) == (413, "too_large")
 
 
 async def test_a_huge_body_is_refused_and_the_server_goes_on(serve: Any, farm: Farm) -> None:
