@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -122,8 +122,8 @@ class Sandbox(Protocol):
         `timeout` is in seconds, counted from now.
         """
 
-    async def read(self, path: str) -> bytes:
-        """A file's bytes. Raises FileProblem, SandboxLost."""
+    async def read(self, path: str, *, limit: int | None = None) -> bytes:
+        """A file's bytes. Raises FileProblem (`space` when it has more than `limit` bytes), SandboxLost."""
 
     async def write(self, path: str, data: bytes, *, mode: int | None = None, user: str | None = None) -> None:
         """Write a file in place (its owner and mode stay unless given), making missing parents. Raises FileProblem."""
@@ -131,8 +131,12 @@ class Sandbox(Protocol):
     async def put_tree(self, tar: bytes, path: str) -> None:
         """Unpack a tar into a directory, with its modes and owners, making missing parents."""
 
-    async def get_tree(self, path: str) -> bytes:
-        """A tar of a directory's contents (names relative to it). Raises FileProblem."""
+    async def get_tree(self, path: str, *, exclude: Sequence[str] = (), limit: int | None = None) -> bytes:
+        """A tar of a directory's contents (names relative to it), links as links.
+
+        Entries named as in `exclude` are left out with all below them. Raises FileProblem (`space` when the tar has
+        more than `limit` bytes; the rest is not read).
+        """
 
     async def processes(self) -> list[int]:
         """Process ids alive in the sandbox that are not the farm's own."""

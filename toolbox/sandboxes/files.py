@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
+from collections.abc import Sequence
 
 from envfarm.toolbox.errors import FileProblem, SandboxError
 from envfarm.toolbox.sandboxes.base import ExecResult
@@ -14,6 +16,9 @@ INLINE = 32 << 10
 """Bytes of a file that go as text of the script itself, which saves four processes."""
 TIMEOUT = 600.0
 
+_GLOB = re.compile(r"([*?[\\])")
+_BLOCK = 1 << 16
+_TAR = "envfarm-tar-ended "
 _MISSING, _DIRECTORY, _SPECIAL = 65, 66, 67
 _COPIED = re.compile(rb"^(\d+) bytes", re.MULTILINE)
 _REASONS = (
@@ -45,15 +50,18 @@ async def spool(shell: Shell, data: bytes) -> str:
     return path.decode()
 
 
-async def read(shell: Shell, path: str) -> bytes:
+async def read(shell: Shell, path: str, limit: int | None = None) -> bytes:
     """A regular file's bytes. Raises FileProblem."""
     name = quote(path)
-    guard = f"if [ -d {name} ]; then status {_DIRECTORY}; elif [ ! -e {name} ]; then status {_MISSING}; elif [ ! -f {name} ]; then status {_SPECIAL}; else "
-    result = await _script(shell, f"{guard}dd if={name} bs=65536; fi")
+    count = "" if limit is None else f" count={limit // _BLOCK + 1}"
+    pack = f"dd if={name} bs={_BLOCK}{count}"
+    guard = f"if [ -d {name} ]; then status {_DIRECTORY}; elif [ ! -e {name} ]; then status {_MISSING}; "
+    guard += f"elif [ ! -f {name} ]; then status {_SPECIAL}; else "
+    size = f'; echo "$(wc -c <{name}) bytes" >&2' if shell.kind == "sh" else ""  # a small dd does not count
+    result = await _script(shell, f"{guard}{pack}{size}; fi")
     _check(result, path, "read")
-    if _counted(result):
-        return result.stdout
-    return await _framed(shell, f"cat {name}", path)
+    data = result.stdout if _counted(result) else await _framed(shell, pack, path)
+    return _within(data, limit, path)
 
 
 async def write(shell: Shell, path: str, data: bytes, *, mode: int | None, prefix: str) -> None:
@@ -86,44 +94,54 @@ async def put_tree(shell: Shell, tar: bytes, path: str) -> None:
     _check(result, path, "unpack into")
 
 
-async def get_tree(shell: Shell, path: str) -> bytes:
+async def get_tree(shell: Shell, path: str, *, exclude: Sequence[str] = (), limit: int | None = None) -> bytes:
     """A tar of a directory's contents. Raises FileProblem."""
     name = quote(path)
+    leave = "".join(" --exclude=" + quote(_GLOB.sub(r"\\\1", one)) for one in exclude)
+    stop = "" if limit is None else f" | head -c {limit + 1}"
+    pack = f'{{ tar -cf - -C {name}{leave} .; echo "{_TAR}$?" >&2; }}{stop}'
     guard = f"if [ ! -e {name} ]; then status {_MISSING}; elif [ ! -d {name} ]; then status {_SPECIAL}; else "
-    pack = f"tar -cf - -C {name} ."
-    result = await _script(shell, f"exec 2>&203; {guard}{{ {pack} || echo ef-tar-failed >&2; }} | dd bs=65536; fi")
+    result = await _script(shell, f"{guard}{pack} | dd bs={_BLOCK}; fi")
     _check(result, path, "pack")
-    if b"ef-tar-failed" in result.stderr:
+    data = result.stdout if _counted(result) else await _framed(shell, pack, path)
+    _within(data, limit, path)
+    code = re.search(rb"%s(\d+)" % _TAR.encode(), result.stderr)
+    if code is None or int(code[1]) > 1:  # 1: something changed or cannot stand in a tar, such as a socket
         raise FileProblem(f"{path} could not be packed: {_last(result.stderr)}", reason="other")
-    if _counted(result):
-        return result.stdout
-    return await _framed(shell, pack, path)
+    return data
 
 
 async def _script(shell: Shell, text: str) -> ExecResult:
-    result = await shell.script(
-        f"exec 2>&203\n{text}" if not text.startswith("exec") else text, timeout=TIMEOUT, limit=None
-    )
+    result = await shell.script(f"exec 2>&203\n{text}", timeout=TIMEOUT, limit=None)
     if result.timed_out:
-        raise SandboxError(f"a file operation took longer than {TIMEOUT:g} s")
+        raise FileProblem(f"a file operation took longer than {TIMEOUT:g} s", reason="other")
     return result
 
 
 async def _framed(shell: Shell, source: str, path: str) -> bytes:
-    """The same as base64 in lines that background output cannot be mistaken for."""
+    """The same as numbered lines of base64, each one write: nothing that runs in the background can break into one."""
     nonce = shell.token()
-    result = await _script(shell, f"{source} | base64 | while IFS= read -r l; do printf '%s%s\\n' {nonce} \"$l\"; done")
+    number = f'awk -v n={nonce} \'{{ print n ":" NR ":" $0; fflush() }} END {{ print n ":end:" NR }}\''
+    result = await _script(shell, f"{source} | base64 -w 3000 | {number}")
     _check(result, path, "read")
-    import base64
-
-    marks = re.findall(rb"%s([A-Za-z0-9+/=]*)\n" % nonce.encode(), result.stdout)
-    return base64.b64decode(b"".join(marks))
+    lines = dict(re.findall(rb"%s:(\w+):([A-Za-z0-9+/=]*)\n" % nonce.encode(), result.stdout))
+    count = int(lines.pop(b"end", b"-1"))
+    try:
+        return base64.b64decode(b"".join(lines[b"%d" % number] for number in range(1, count + 1)))
+    except (KeyError, ValueError):
+        raise FileProblem(f"{path} could not be read whole", reason="other") from None
 
 
 def _counted(result: ExecResult) -> bool:
     """Whether the output is as long as `dd` says that it wrote, so that nothing else wrote between."""
     found = _COPIED.findall(result.stderr)
     return bool(found) and int(found[-1]) == len(result.stdout)
+
+
+def _within(data: bytes, limit: int | None, path: str) -> bytes:
+    if limit is not None and len(data) > limit:
+        raise FileProblem(f"{path} is larger than {limit} bytes", reason="space")
+    return data
 
 
 def _check(result: ExecResult, path: str, verb: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from envfarm.toolbox.errors import SandboxError, SandboxLost
@@ -126,11 +126,11 @@ class HeldSandbox:
             kind, _ = await self.shell.ask("look", session.slot, session.pid)
             session.live = session.live and kind == b"a"
 
-    async def read(self, path: str) -> bytes:
+    async def read(self, path: str, *, limit: int | None = None) -> bytes:
         """A file's bytes. Raises FileProblem, SandboxLost."""
         async with self._lock:
             await self.shell.settle()
-            return await files.read(self.shell, scripts.absolute(path, self.defaults.workdir))
+            return await files.read(self.shell, scripts.absolute(path, self.defaults.workdir), limit)
 
     async def write(self, path: str, data: bytes, *, mode: int | None = None, user: str | None = None) -> None:
         """Write a file in place, making missing parents. Raises FileProblem."""
@@ -146,11 +146,13 @@ class HeldSandbox:
             await self.shell.settle()
             await files.put_tree(self.shell, tar, scripts.absolute(path, self.defaults.workdir))
 
-    async def get_tree(self, path: str) -> bytes:
+    async def get_tree(self, path: str, *, exclude: Sequence[str] = (), limit: int | None = None) -> bytes:
         """A tar of a directory's contents. Raises FileProblem."""
         async with self._lock:
             await self.shell.settle()
-            return await files.get_tree(self.shell, scripts.absolute(path, self.defaults.workdir))
+            return await files.get_tree(
+                self.shell, scripts.absolute(path, self.defaults.workdir), exclude=exclude, limit=limit
+            )
 
     async def processes(self) -> list[int]:
         """Process ids alive in the sandbox that are not the farm's own."""

@@ -10,7 +10,7 @@ import io
 import shlex
 import tarfile
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from itertools import count
 
@@ -146,11 +146,13 @@ class SimulatedSandbox:
         self._check()
         return self._last[1] if self._last is not None and self._last[0] == command_id else None
 
-    async def read(self, path: str) -> bytes:
+    async def read(self, path: str, *, limit: int | None = None) -> bytes:
         """A file's bytes. Raises FileProblem, SandboxLost."""
         self._check()
         if path not in self.files:
             raise FileProblem(f"{path}: no such file", reason="missing")
+        if limit is not None and len(self.files[path]) > limit:
+            raise FileProblem(f"{path} is larger than {limit} bytes", reason="space")
         return self.files[path]
 
     async def write(self, path: str, data: bytes, *, mode: int | None = None, user: str | None = None) -> None:
@@ -166,11 +168,12 @@ class SimulatedSandbox:
                 if member.isfile() and (file := archive.extractfile(member)) is not None:
                     self.files[f"{path.rstrip('/')}/{member.name.removeprefix('./')}"] = file.read()
 
-    async def get_tree(self, path: str) -> bytes:
+    async def get_tree(self, path: str, *, exclude: Sequence[str] = (), limit: int | None = None) -> bytes:
         """A tar of the files below a directory. Raises FileProblem when there are none."""
         self._check()
         root = f"{path.rstrip('/')}/"
         inside = {name.removeprefix(root): data for name, data in self.files.items() if name.startswith(root)}
+        inside = {name: data for name, data in inside.items() if not set(name.split("/")) & set(exclude)}
         if not inside:
             raise FileProblem(f"{path}: no such directory", reason="missing")
         buffer = io.BytesIO()
@@ -179,6 +182,8 @@ class SimulatedSandbox:
                 member = tarfile.TarInfo(name)
                 member.size = len(data)
                 archive.addfile(member, io.BytesIO(data))
+        if limit is not None and len(buffer.getvalue()) > limit:
+            raise FileProblem(f"{path} is larger than {limit} bytes", reason="space")
         return buffer.getvalue()
 
     async def processes(self) -> list[int]:
