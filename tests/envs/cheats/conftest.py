@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,6 +80,11 @@ class Played:
     def verdict(self) -> dict[str, Any]:
         verdict: dict[str, Any] = json.loads(self.evidence("verdict"))
         return verdict
+
+    @property
+    def planted(self) -> list[list[str]]:
+        """The ids of the canaries and of the decoys."""
+        return [tests for name, tests in self.verdict.items() if name.startswith(("canaries", "decoys"))]
 
 
 @dataclass

@@ -1,5 +1,7 @@
 """Cheating agents against pytest: none may earn a reward that its change to the code does not deserve."""
 
+# ruff: noqa: E501 (shell scripts read better unbroken)
+
 from __future__ import annotations
 
 import pytest
@@ -223,7 +225,7 @@ async def test_a_cheat_earns_nothing(games, cheat):
 async def test_a_forged_report_is_called_by_its_name(games, cheat):
     played = await games(cheat)
     assert played.reward.parts["forged"] == 1.0, played.verdict
-    assert "cannot pass, is reported as passed" in played.evidence("canary")
+    assert any(test in played.evidence("canary") for tests in played.planted for test in tests)
 
 
 async def test_the_solution_earns_the_full_mark(games):
