@@ -18,21 +18,21 @@ open_to_me() {
 
 # A killed engine leaves pid files that stop the next one, once the system has given their numbers to other processes.
 forget_dead() {
-  local file pid name
+  local file pid
   for file in /var/run/docker.pid /var/run/docker/containerd/containerd.pid; do
     as_root test -e "$file" || continue
     pid=$(as_root cat "$file")
-    name=$(cat "/proc/${pid:-none}/comm" 2>/dev/null || true)
-    case $name in dockerd | containerd) ;; *) as_root rm -f "$file" ;; esac
+    alive "$pid" dockerd || alive "$pid" containerd || as_root rm -f "$file"
   done
   engine_pid >/dev/null || as_root rm -f $socket
 }
 
+# wait_for_answer SECONDS: gives up early when the engine is no longer there, 5 seconds after its start.
 wait_for_answer() {
-  local tries=${1:-120}
+  local started=$SECONDS
   until answers; do
-    tries=$((tries - 1))
-    [ "$tries" -gt 0 ] || return 1
+    [ $((SECONDS - started)) -lt "$1" ] || return 1
+    [ $((SECONDS - started)) -lt 5 ] || engine_pid >/dev/null || return 1
     open_to_me || sleep 0.5
   done
 }
@@ -42,13 +42,14 @@ ready() {
   exit 0
 }
 
-if answers || { open_to_me && answers; }; then ready; fi
+if answers; then ready; fi
+if open_to_me && answers; then ready; fi
 [ -z "${DOCKER_HOST:-}" ] || die "DOCKER_HOST is $DOCKER_HOST and no engine answers there: start it, or unset DOCKER_HOST"
 
 if ! command -v dockerd >/dev/null || ! command -v docker >/dev/null; then
   need_disk /var/lib 1 "the Docker engine"
   apt_install docker.io iptables ca-certificates
-  if wait_for_answer 6; then ready; fi # the package may have started it
+  if wait_for_answer 3; then ready; fi # the package may have started it
 fi
 
 say "starting the Docker engine"
@@ -63,7 +64,7 @@ else
   as_root setsid sh -c 'exec dockerd >>"$1" 2>&1 </dev/null' dockerd "$log" >/dev/null 2>&1 </dev/null &
   disown
 fi
-wait_for_answer || {
+wait_for_answer 90 || {
   tail -n 15 "$log" >&2 2>/dev/null || true
   die "the Docker engine does not answer (its log: $log)"
 }

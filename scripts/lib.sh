@@ -29,11 +29,13 @@ as_root() {
   fi
 }
 
+# alive PID PROGRAM: whether that process runs that program; one that was killed and not yet waited for does not.
+alive() { [ "$(cat "/proc/$1/comm" 2>/dev/null)" = "$2" ] && [ -n "$(tr -d '\0' 2>/dev/null <"/proc/$1/cmdline")" ]; }
+
 # engine_pid: the process id of this machine's dockerd, if it runs (a container may have a dockerd of its own).
 engine_pid() {
   local pid
-  pid=$(cat /var/run/docker.pid 2>/dev/null) || return 1
-  [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = dockerd ] && echo "$pid"
+  pid=$(cat /var/run/docker.pid 2>/dev/null) && alive "$pid" dockerd && echo "$pid"
 }
 
 # apt_install PACKAGE…: quiet when it goes well; the log's end when it does not.
