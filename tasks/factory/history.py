@@ -120,7 +120,7 @@ def _pair(project: Project, source: dict[str, str], text: str, archive: bytes) -
         return 'tar -C "$tests" -xzf "$here/tests.tar.gz"', {"tests.tar.gz": _pack(project.new, files)}
 
     return Pair(
-        task=re.sub(r"[^a-z0-9.]+", "-", f"git-{name}-{source['new'][:12]}".lower()),
+        task=re.sub(r"[^a-z0-9.]+", "-", f"{name}-{source['new'][:12]}".lower()),
         language=_language(project.old),
         project=project,
         instruction=statement(name, text),

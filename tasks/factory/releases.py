@@ -88,7 +88,7 @@ def statement(name: str, version: str, entry: str | None) -> str:
 def _task_name(registry: str, name: str, version: str) -> str:
     last = re.sub(r"/v\d+$", "", name) if registry == "go" else name
     last = last.rpartition("/")[2] if registry == "go" else last
-    return re.sub(r"[^a-z0-9.]+", "-", f"{registry}-{last}-{version.removeprefix('v')}".lower()).strip("-")
+    return re.sub(r"[^a-z0-9.]+", "-", f"{last}-{version.removeprefix('v')}".lower()).strip("-")
 
 
 def _fetch(release: Release, folder: str) -> list[str]:

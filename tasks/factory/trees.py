@@ -34,7 +34,8 @@ def unpack(release: Release, into: Path) -> Path:
             with tarfile.open(fileobj=io.BytesIO(release.archive)) as bundle:
                 bundle.extractall(into, filter="data")
     except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
-        raise BadRequest(f"{release.url}: cannot be unpacked: {error}; take another version") from None
+        why = str(error).partition("\n")[0].rstrip(":") or "it is cut short"
+        raise BadRequest(f"{release.url}: cannot be unpacked: {why}; take another version") from None
     root = into / release.prefix
     if root.is_dir():
         return root

@@ -23,7 +23,7 @@ def test_makes_a_task_of_two_releases(cli: Cli) -> None:
     done = cli("tasks", "from-releases", "pypi:parse", "1.20.1", "1.20.2", "--out", "made", "--json")
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
-    assert answer["task"] == "pypi-parse-1.20.2"
+    assert answer["task"] == "parse-1.20.2"
     assert "tests/test_parse.py::test_hyphen_inside_field_name" in answer["fail_to_pass"]
     assert len(answer["pass_to_pass"]) > 50
     assert answer["seconds"] > 0
@@ -41,7 +41,7 @@ def test_makes_a_task_of_two_releases(cli: Cli) -> None:
 
 
 async def test_says_why_a_pair_makes_no_task(workshop: Workshop, tmp_path: Path) -> None:
-    with pytest.raises(NotSound, match=r"^npm-mri-1\.1\.6: the newer source carries no tests$") as caught:
+    with pytest.raises(NotSound, match=r"^mri-1\.1\.6: the newer source carries no tests$") as caught:
         await from_releases("npm:mri", "1.1.5", "1.1.6", out=tmp_path, workshop=workshop)
     assert "\n" not in str(caught.value)
     with pytest.raises(BadRequest, match="twice; give an older and a newer version"):
@@ -50,8 +50,8 @@ async def test_says_why_a_pair_makes_no_task(workshop: Workshop, tmp_path: Path)
 
 
 async def test_does_not_write_over_a_task(workshop: Workshop, tmp_path: Path) -> None:
-    (tmp_path / "npm-qs-6.12.2").mkdir()
-    with pytest.raises(BadRequest, match=r"npm-qs-6\.12\.2: exists; remove it or give another --out"):
+    (tmp_path / "qs-6.12.2").mkdir()
+    with pytest.raises(BadRequest, match=r"qs-6\.12\.2: exists; remove it or give another --out"):
         await from_releases("npm:qs", "6.12.1", "6.12.2", out=tmp_path, workshop=workshop)
 
 
