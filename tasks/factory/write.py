@@ -100,7 +100,7 @@ class Folder:
                 "git add -A -f -- . ':(exclude,glob)**/*.egg-info/**' ':(exclude,glob)**/__pycache__/**'",
                 "GIT_AUTHOR_DATE=2000-01-01T00:00:00Z GIT_COMMITTER_DATE=2000-01-01T00:00:00Z git"
                 " -c user.name=testbed -c user.email=testbed@localhost -c core.logAllRefUpdates=false"
-                f" commit -q -m {shlex.quote(self.name)}",
+                " commit -q -m 'Initial commit'",
             ),
         )
 
