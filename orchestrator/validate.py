@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from envfarm.envs.base import Reward
 from envfarm.orchestrator import policies
 from envfarm.orchestrator.play import Played, Player
 from envfarm.orchestrator.schemas import Call
-from envfarm.tasks.folder import load
+from envfarm.tasks.registry import Registry
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.errors import BackendUnavailable, FarmError, SandboxError, TaskError
 
@@ -44,7 +43,7 @@ class Verdict:
 
 
 async def validate_all(
-    paths: Mapping[str, Path],
+    registry: Registry,
     player: Player,
     *,
     jobs: int,
@@ -52,14 +51,14 @@ async def validate_all(
     wrong: bool = False,
     report: Report = lambda task, stage: None,
 ) -> AsyncIterator[Verdict]:
-    """The verdicts on task folders by id, as they become ready, `jobs` at a time."""
+    """The verdicts on a registry's tasks, as they become ready, `jobs` at a time. Raises BackendUnavailable."""
     room = asyncio.Semaphore(jobs)
 
-    async def one(id: str, path: Path) -> Verdict:
+    async def one(id: str) -> Verdict:
         async with room:
-            return await validate(path, player, id=id, repeat=repeat, wrong=wrong, report=report)
+            return await validate(id, registry, player, repeat=repeat, wrong=wrong, report=report)
 
-    tasks = [asyncio.create_task(one(id, path)) for id, path in paths.items()]
+    tasks = [asyncio.create_task(one(id)) for id in registry.ids()]
     try:
         for done in asyncio.as_completed(tasks):
             yield await done
@@ -70,22 +69,22 @@ async def validate_all(
 
 
 async def validate(
-    path: Path,
+    id: str,
+    registry: Registry,
     player: Player,
     *,
-    id: str,
     repeat: int = 1,
     wrong: bool = False,
     report: Report = lambda task, stage: None,
 ) -> Verdict:
-    """The verdict on one task folder, each policy played `repeat` times. A broken folder is a verdict too.
+    """The verdict on one task, each policy played `repeat` times. A broken folder is a verdict too.
 
     Raises BackendUnavailable.
     """
     started = time.monotonic()
     verdict = Verdict(id)
     try:
-        task = load(path, id=id)
+        task = registry.get(id)
         verdict.kind = task.kind
         report(task.id, "building")
         await player.images.agent(task)

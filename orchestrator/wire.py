@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from envfarm.envs.base import Images
 from envfarm.orchestrator.core import FarmSettings
 from envfarm.orchestrator.farm import Farm
+from envfarm.orchestrator.gate import leak_gate
 from envfarm.orchestrator.identity import Identity
 from envfarm.orchestrator.settings import Settings
 from envfarm.orchestrator.store import Store
@@ -56,7 +57,8 @@ def open_builder(settings: Settings) -> DockerImages:
 
 def open_images(settings: Settings) -> Images:
     """What gives tasks their images."""
-    return TaskImages(open_builder(settings)) if settings.backend == "docker" else HostImages()
+    gate = leak_gate(lambda: open_backend(settings))
+    return TaskImages(open_builder(settings), gate=gate) if settings.backend == "docker" else HostImages()
 
 
 def open_artifacts(settings: Settings) -> Artifacts:

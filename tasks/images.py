@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.sandboxes.images import ImageBuilder
 
+Gate = Callable[[Task, str], Awaitable[None]]
+"""Looks at a task's new image by its reference."""
+
 
 class TaskImages:
-    """Builds or finds a task's images with an engine's builder; implements `Images` of envfarm.envs.base."""
+    """Builds or finds a task's images with an engine's builder; implements `Images` of envfarm.envs.base.
 
-    def __init__(self, builder: ImageBuilder) -> None:
+    `gate` sees every newly built image that an agent would get, and raises ImageError to refuse it.
+    """
+
+    def __init__(self, builder: ImageBuilder, *, gate: Gate | None = None) -> None:
         self._builder = builder
+        self._gate = gate
 
     async def agent(self, task: Task) -> str:
         """The image that the agent works in: `[environment] docker_image`, else environment/Dockerfile, built.
@@ -23,7 +32,10 @@ class TaskImages:
         if table.docker_image:
             return await self._builder.find(table.docker_image)
         return await self._builder.build(
-            task.path / "environment", name=image_name(task.id), timeout=table.build_timeout_sec
+            task.path / "environment",
+            name=image_name(task.id),
+            timeout=table.build_timeout_sec,
+            check=None if self._gate is None else partial(self._gate, task),
         )
 
     async def verifier(self, task: Task) -> str:

@@ -24,13 +24,16 @@ def samples() -> Path:
 def discover(root: Path) -> dict[str, Path]:
     """The task folders at or below a root by their ids: the path below it, with `/`; the root's own name for itself.
 
+    A folder without task.toml that has a task's other files is among them: it is a broken task.
     Raises TaskError when there is no such folder.
     """
     if not root.is_dir():
         raise TaskError(f"{root}: no such folder; name a task's folder or one that holds some")
     found: dict[str, Path] = {}
     for place, folders, names in os.walk(root):
-        if "task.toml" in names:
+        if {"task.toml", "task.yaml"} & {*names} or (
+            "instruction.md" in names and {"environment", "tests"} & {*folders}
+        ):
             path = Path(place)
             found[root.resolve().name if path == root else path.relative_to(root).as_posix()] = path
             folders.clear()
@@ -45,16 +48,19 @@ class Registry:
     Raises TaskError when a root is missing or two folders have one id.
     """
 
-    def __init__(self, roots: Sequence[Path], *, isolation: Isolation = "runc", network: Network = "none") -> None:
+    def __init__(self, roots: Sequence[Path] = (), *, isolation: Isolation = "runc", network: Network = "none") -> None:
         self._isolation: Isolation = isolation
         self._network = _MODES[network]
         self._paths: dict[str, Path] = {}
         self._tasks: dict[str, Task] = {}
         for root in roots:
             for id, path in discover(root).items():
-                if id in self._paths:
-                    raise TaskError(f"{path}: {self._paths[id]} is called {id!r} too; rename one of the two folders")
-                self._paths[id] = path
+                self.add(id, path)
+
+    def add(self, id: str, path: Path) -> None:
+        """Add one task folder under an id. Raises TaskError when the id is taken by another folder."""
+        if self._paths.setdefault(id, path) != path:
+            raise TaskError(f"{path}: {self._paths[id]} is called {id!r} too; rename one of the two folders")
 
     def get(self, id: str) -> Task:
         """The task of an id. Raises NotFound with the nearest id, TaskError when its folder is broken."""

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import envfarm
-from envfarm.orchestrator.cli import bench, config, doctor, episodes, serve, tasks, tasks
+from envfarm.orchestrator.cli import bench, config, doctor, episodes, serve, tasks
 
 app = typer.Typer(
     help="An environment farm for agentic reinforcement learning.",
@@ -34,7 +34,6 @@ def root(
 
 
 app.command()(serve.serve)
-app.add_typer(tasks.app, name="tasks")
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(episodes.app, name="episodes")
 app.command()(bench.bench)

@@ -25,6 +25,7 @@ from docker.utils import kwargs_from_env
 from envfarm.toolbox.errors import BackendUnavailable, ImageError
 from envfarm.toolbox.sandboxes import build_context
 from envfarm.toolbox.sandboxes import dockerfile as dockerfiles
+from envfarm.toolbox.sandboxes.images import Check
 
 CA_VARIABLES = (
     "SSL_CERT_FILE",
@@ -72,6 +73,11 @@ class _Plan:
     tag: str
     log: Path
 
+    @property
+    def new(self) -> str:
+        """The tag until the image was checked."""
+        return f"{self.tag}-new"
+
 
 class DockerImages:
     """Builds images; implements ImageBuilder. Share one for all builds of a process.
@@ -105,14 +111,16 @@ class DockerImages:
         args: Mapping[str, str] | None = None,
         name: str = "task",
         timeout: float = 600.0,
+        check: Check | None = None,
     ) -> str:
         """Build a folder and return the image's reference `envfarm/task-<name>:<hash>`, at once when it is built.
 
         The hash is of the context, the Dockerfile, the arguments and the base images. `timeout` is in seconds.
+        `check` sees a new image before it gets its name; what it raises refuses the image.
         Raises ImageError with the end of the log, BackendUnavailable.
         """
         plan = await self._plan(context, dockerfile, dict(args or {}), name)
-        return await self._once(plan.tag, lambda: self._built(plan, timeout))
+        return await self._once(plan.tag, lambda: self._built(plan, timeout, check))
 
     async def find(self, image: str) -> str:
         """The reference under which the engine has an image: its own name, a stand-in's from `remap`, or pulled.
@@ -205,14 +213,31 @@ class DockerImages:
         tag = f"envfarm/task-{name}:{digest}"
         return _Plan(str(file), context, names, files, new.modes, {**new.args, **args}, tag, log)
 
-    async def _built(self, plan: _Plan, timeout: float) -> str:
+    async def _built(self, plan: _Plan, timeout: float, check: Check | None) -> str:
         if await asyncio.to_thread(self._id, plan.tag):
             return plan.tag
         self._logs.mkdir(parents=True, exist_ok=True)
         async with _locked(plan.log.with_suffix(".lock")):
             if not await asyncio.to_thread(self._id, plan.tag):
                 await self._run(plan, timeout)
+                await self._name(plan, check)
         return plan.tag
+
+    async def _name(self, plan: _Plan, check: Check | None) -> None:
+        def rename(name: bool) -> None:
+            with _engine(self._url, 60) as client:
+                if name:
+                    repository, _, tag = plan.tag.rpartition(":")
+                    client.tag(plan.new, repository, tag)
+                client.remove_image(plan.new, noprune=True)
+
+        passed = False
+        try:
+            if check is not None:
+                await check(plan.new)
+            passed = True
+        finally:
+            await asyncio.to_thread(rename, passed)
 
     async def _run(self, plan: _Plan, timeout: float) -> None:
         loop = asyncio.get_running_loop()
@@ -235,7 +260,7 @@ class DockerImages:
                 while not build.done():  # the response may not be there yet at the first try
                     client.abort()
                     await asyncio.wait([build], timeout=0.1)
-        if not await asyncio.to_thread(self._id, plan.tag):
+        if not await asyncio.to_thread(self._id, plan.new):
             log = await asyncio.to_thread(_tail, plan.log)
             problem = problem or "it ended early"
             raise ImageError(f"{plan.what}: the build failed: {problem}; its log is {plan.log}", log=log)
@@ -251,7 +276,7 @@ def _build(client: _Client, plan: _Plan) -> str:
                 fileobj=tar,
                 custom_context=True,
                 dockerfile=_DOCKERFILE,
-                tag=plan.tag,
+                tag=plan.new,
                 buildargs=plan.args,
                 labels={"envfarm.image": "task"},
                 rm=True,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Protocol
+
+Check = Callable[[str], Awaitable[None]]
+"""Looks at an image by its reference, and raises to refuse it."""
 
 
 class ImageBuilder(Protocol):
@@ -18,10 +21,12 @@ class ImageBuilder(Protocol):
         args: Mapping[str, str] | None = None,
         name: str = "task",
         timeout: float = 600.0,
+        check: Check | None = None,
     ) -> str:
         """Build a folder and return the image's reference, at once when it is built already.
 
-        `timeout` is in seconds. Raises ImageError with the end of the log, BackendUnavailable.
+        `timeout` is in seconds. `check` sees a new image before it gets its name; what it raises refuses the image.
+        Raises ImageError with the end of the log, BackendUnavailable.
         """
 
     async def find(self, image: str) -> str:
