@@ -7,12 +7,13 @@ import asyncio
 from envfarm.tasks.spec import EnvironmentTable, Healthcheck, Task
 from envfarm.toolbox.errors import SandboxStartError
 from envfarm.toolbox.sandboxes.base import Limits, Network, Sandbox, SandboxSpec
+from envfarm.toolbox.tools.base import SESSION
 
 _MODES: dict[str, Network] = {"public": "public", "no-network": "none", "allowlist": "allowlist"}
 
 
-def agent_spec(task: Task, image: str) -> SandboxSpec:
-    """The sandbox that an agent works in."""
+def agent_spec(task: Task, image: str, *, setup: str = "") -> SandboxSpec:
+    """The sandbox that an agent works in; `setup` is run in it as root before anybody gets it."""
     config = task.config
     mode, hosts = network(config.agent, config.environment)
     user = config.agent.user
@@ -25,6 +26,8 @@ def agent_spec(task: Task, image: str) -> SandboxSpec:
         user=None if user is None else str(user),
         workdir=config.environment.workdir,
         env=tuple(sorted(config.environment.env.items())),
+        setup=setup,
+        session=SESSION,
     )
 
 

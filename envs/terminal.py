@@ -22,7 +22,7 @@ from envfarm.envs.harbor import agent_spec, verifier_spec, wait_healthy
 from envfarm.envs.harbor_tests import TestRun, apply, run_tests, untouched
 from envfarm.envs.take import changed_files, split_names, take_changes, take_paths
 from envfarm.tasks.spec import Task
-from envfarm.toolbox.errors import SandboxLost, SandboxStartError, TaskError
+from envfarm.toolbox.errors import SandboxLost, TaskError
 from envfarm.toolbox.sandboxes.base import Sandbox, SandboxSpec
 from envfarm.toolbox.tools.base import Tool
 from envfarm.toolbox.tools.bash import Bash
@@ -48,13 +48,10 @@ class TerminalEnvironment:
 
     async def spec(self, task: Task, images: Images) -> SandboxSpec:
         """The task's own image, user, network and limits."""
-        return agent_spec(task, await images.agent(task))
+        return agent_spec(task, await images.agent(task), setup=_FOLDERS)
 
     async def start(self, task: Task, sandbox: Sandbox) -> None:
-        """Make Harbor's folders and wait for the task's health check. Raises SandboxError."""
-        result = await sandbox.run(_FOLDERS, user="root", cwd="/", timeout=60)
-        if result.exit_code != 0:
-            raise SandboxStartError(f"/logs cannot be made: {result.stderr[-300:].decode('utf-8', 'replace')}")
+        """Wait for the task's health check. Raises SandboxError."""
         if task.config.environment.healthcheck is not None:
             await wait_healthy(sandbox, task.config.environment.healthcheck)
 

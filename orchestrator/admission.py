@@ -7,13 +7,14 @@ import logging
 import time
 
 from envfarm.orchestrator.core import Core
-from envfarm.orchestrator.episodes import Episode
-from envfarm.toolbox.errors import Conflict, FarmError, FarmFull, SandboxError
+from envfarm.orchestrator.episodes import Episode, Play
+from envfarm.toolbox.errors import Conflict, FarmError, FarmFull, ImageError, SandboxError
 from envfarm.toolbox.sandboxes.base import Sandbox, SandboxSpec
 
 log = logging.getLogger(__name__)
 
 _PAUSE = 0.2  # seconds before the second attempt, doubled after each
+_REMEMBERED = 60.0  # seconds for which a task's image, once found, is not looked for again
 _FOREVER = 365 * 86400.0  # an episode waits for its place as long as its lease lives
 
 
@@ -22,6 +23,9 @@ class Admission:
 
     def __init__(self, core: Core) -> None:
         self.core = core
+        self._specs: dict[
+            tuple[str, str], tuple[float, SandboxSpec]
+        ] = {}  # by task, with the time at which it was found
         self._early: dict[str, str] = {}  # episode to run: not yet seen by the toolbox's queue
 
     def admit(self, run: str, n: int) -> None:
@@ -63,17 +67,33 @@ class Admission:
 
     async def _start(self, episode: Episode) -> None:
         core, play = self.core, episode.play
-        spec = await play.env.spec(play.task, core.images)
-        self._early.pop(episode.id, None)
+        began = time.monotonic()
         while episode.sandbox is None:
+            found, spec = await self._spec(play)
+            self._early.pop(episode.id, None)
             try:
                 episode.sandbox = await self._lease(episode, spec)
             except FarmFull as full:
                 await asyncio.sleep(full.retry_after)
+            except ImageError:
+                if found >= began:
+                    raise
+                self._specs.pop(
+                    (play.task.id, play.task.digest), None
+                )  # the image was removed since: find or build it again
         await core.change(episode, "starting", sandbox=episode.sandbox.id)
         await play.env.start(play.task, episode.sandbox)
         await core.change(episode, "running", started_at=time.time())
         episode.renew()
+
+    async def _spec(self, play: Play) -> tuple[float, SandboxSpec]:
+        """A task's sandbox, and when its image was found: looking for that costs as much as a warm start."""
+        key = play.task.id, play.task.digest
+        known = self._specs.get(key)
+        if known is None or time.monotonic() - known[0] > _REMEMBERED:
+            known = time.monotonic(), await play.env.spec(play.task, self.core.images)
+            self._specs[key] = known
+        return known
 
     async def _lease(self, episode: Episode, spec: SandboxSpec) -> Sandbox:
         return await self.core.toolbox.lease(

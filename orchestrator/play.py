@@ -12,6 +12,7 @@ from envfarm.envs.base import Images, Reward, ScoreContext, environment
 from envfarm.orchestrator.schemas import Call
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.artifacts import Artifacts
+from envfarm.toolbox.prepare import start_prepared
 from envfarm.toolbox.sandboxes.base import Backend, Sandbox, SandboxSpec
 from envfarm.toolbox.tools.base import ToolContext, ToolResult
 from envfarm.toolbox.tools.call import call_tool
@@ -66,7 +67,7 @@ class Player:
 
     @asynccontextmanager
     async def _fresh(self, spec: SandboxSpec) -> AsyncIterator[Sandbox]:
-        sandbox = await self._backend.start(spec, owner=self._owner, lease=f"play-{uuid.uuid4().hex[:12]}")
+        sandbox = await start_prepared(self._backend, spec, owner=self._owner, lease=f"play-{uuid.uuid4().hex[:12]}")
         try:
             yield sandbox
         finally:

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from envfarm.toolbox.errors import FarmError, SandboxError
+from envfarm.toolbox.prepare import start_prepared
 from envfarm.toolbox.sandboxes.base import Backend, Sandbox, SandboxSpec
 
 logger = logging.getLogger(__name__)
@@ -220,7 +221,7 @@ class Supply:
 
     async def _start(self, spec: SandboxSpec, lease: str) -> Sandbox:
         async with self._gate:
-            return await self.backend.start(spec, owner=self.owner, lease=lease)
+            return await start_prepared(self.backend, spec, owner=self.owner, lease=lease)
 
     def _spawn(self, work: Coroutine[Any, Any, T], done: Callable[[asyncio.Task[T]], None]) -> None:
         task = asyncio.create_task(work)
@@ -271,10 +272,11 @@ class Supply:
 
     async def _alive(self, sandbox: Sandbox) -> bool:
         try:
-            async with asyncio.timeout(2 * _PROBE_TIMEOUT):
-                return (await sandbox.run(":", timeout=_PROBE_TIMEOUT)).exit_code == 0
+            async with asyncio.timeout(_PROBE_TIMEOUT):
+                await sandbox.processes()  # answered without starting one: a run would cost the caller two forks
         except (SandboxError, TimeoutError):
             return False
+        return True
 
 
 def now() -> float:

@@ -155,7 +155,7 @@ async def test_pool_failures_are_backed_off(make: Make) -> None:
     toolbox = make(backend)
     toolbox.prewarm(A, 4)
     await asyncio.sleep(0.3)
-    assert backend.started <= 4  # the four that were begun at once; the pause after a failure is half a second and more
+    assert backend.started <= 12  # four at once, then a pause of half a second and more; a hot loop makes hundreds
 
 
 async def test_a_pool_fills_again_after_failures(make: Make) -> None:
@@ -378,12 +378,13 @@ async def test_a_sandbox_that_cannot_be_ended_keeps_its_slot_until_it_can(make: 
 async def test_throttle_spreads_calls_over_time_by_run_and_tool(make: Make) -> None:
     toolbox = make(SimulatedBackend())
     toolbox.set_run("r", qps={"search": 20})
-    waits = await asyncio.gather(*(toolbox.throttle("r", "search") for _ in range(24)))
-    assert sum(wait == 0 for wait in waits) == 20  # a second's worth at once
-    assert max(waits) == pytest.approx(4 / 20, abs=0.01)
+    waits = await asyncio.gather(*(toolbox.throttle("r", "search") for _ in range(40)))
+    assert waits == sorted(waits)
+    assert waits[19] == 0  # a second's worth at once
+    assert 0.5 < waits[-1] <= 1
     assert await toolbox.throttle("r", "bash") == 0
     assert await toolbox.throttle("other", "search") == 0
-    assert toolbox.stats().throttled == 4
+    assert toolbox.stats().throttled == sum(wait > 0 for wait in waits)
 
 
 async def test_throttle_refuses_what_would_wait_too_long(make: Make) -> None:
@@ -392,7 +393,7 @@ async def test_throttle_refuses_what_would_wait_too_long(make: Make) -> None:
     assert await toolbox.throttle("r", "search") == 0
     with pytest.raises(FarmFull, match=r"run r: its 0.5 calls of search per second") as caught:
         await toolbox.throttle("r", "search")
-    assert caught.value.retry_after == pytest.approx(2, abs=0.1)
+    assert 1 < caught.value.retry_after <= 2
     toolbox.set_run("r", qps={})
     assert await toolbox.throttle("r", "search") == 0
 
@@ -413,7 +414,7 @@ async def test_close_refuses_those_who_wait_and_leaves_what_is_leased(make: Make
 
 
 async def test_close_during_starts_leaves_nothing_behind(make: Make) -> None:
-    backend = SimulatedBackend(start_seconds=0.05)
+    backend = SimulatedBackend(start_seconds=3600)
     toolbox = make(backend)
     toolbox.prewarm(B, 2)
     waiting = ask(toolbox, "1")

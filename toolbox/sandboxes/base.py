@@ -42,6 +42,8 @@ class SandboxSpec(BaseModel):
     workdir: str | None = None  # likewise
     env: tuple[tuple[str, str], ...] = ()  # a tuple of pairs, so that a spec can be hashed
     entrypoint: bool = True  # run the image's own ENTRYPOINT/CMD as a child of the held shell
+    setup: str = ""  # run once as root before anybody gets the sandbox (envfarm.toolbox.prepare)
+    session: str | None = None  # likewise, a session to open with the spec's user and workdir
 
 
 @dataclass(slots=True)

@@ -10,6 +10,9 @@ from pydantic import BaseModel
 from envfarm.toolbox.artifacts import Artifacts
 from envfarm.toolbox.sandboxes.base import Sandbox
 
+SESSION = "agent"
+"""The session in which an agent's commands run."""
+
 
 @dataclass(slots=True)
 class ToolContext:
@@ -23,7 +26,7 @@ class ToolContext:
     user: str | None = None
     cwd: str | None = None  # where the session starts
     resumed: bool = False  # an earlier farm process began this call; finish it, do not repeat it
-    session: str = "agent"
+    session: str = SESSION
 
 
 @dataclass(slots=True)

@@ -74,10 +74,10 @@ async def test_rewards_can_be_waited_for(api: Api) -> None:
 
 
 async def test_a_heartbeat_keeps_a_runs_episodes(serve: Any, open_farm: Any) -> None:
-    api = await serve(await open_farm(lease_seconds=0.5))
+    api = await serve(await open_farm(lease_seconds=2.0))
     kept, left = await api.running(run="r"), await api.running(run="other")
-    for _ in range(10):
-        await asyncio.sleep(0.1)
+    for _ in range(12):
+        await asyncio.sleep(0.25)
         renewed = (await api.post("/v1/leases:renew", {"run": "r"})).json
         assert renewed["renewed"] == [kept]
     assert (await api.post("/v1/leases:renew", {"ids": [kept, left]})).json["gone"] == [left]
