@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 
 from envfarm.tasks.runners.base import Outcome, broken, files_of, parts_of, worse
 
 _ENDS: dict[str, Outcome] = {"pass": "passed", "fail": "failed", "skip": "skipped"}
+_UNBUILT = re.compile(rb"^FAIL\s+(\S+) \[(?:build|setup) failed\]$")
 
 
 class Go:
@@ -48,7 +50,9 @@ class Go:
         events = 0
         for line in report.splitlines():
             if not line.startswith(b"{"):
-                continue  # what go itself prints beside the events: `FAIL pkg [build failed]`
+                if match := _UNBUILT.match(line):  # what go itself prints beside the events
+                    outcomes[match[1].decode(errors="replace")] = "error"
+                continue
             try:
                 event = json.loads(line)
             except ValueError:
@@ -64,7 +68,7 @@ class Go:
                 begun.add(test)
             elif action in _ENDS:
                 outcomes[test] = worse(outcomes.get(test), _ENDS[action])
-        if not events and b"[build failed]" not in report and b"[setup failed]" not in report:
+        if not events and not outcomes:
             raise ValueError("not a report of go test -json")
         return outcomes | dict.fromkeys(begun - outcomes.keys(), "error")
 

@@ -68,9 +68,11 @@ class Pytest:
         return outcomes
 
     def agrees(self, outcomes: Mapping[str, Outcome], exit_code: int) -> bool:
-        """0: all passed; 1: some failed; 2: interrupted by errors of collection."""
+        """0: all passed; 1: some failed; 2: interrupted by errors of collection; 5: there were no tests."""
         if exit_code == 0:
             return bool(outcomes) and not broken(outcomes)
+        if exit_code == 5:  # a module that was skipped as a whole is in the report, and no test
+            return all(outcome == "skipped" for outcome in outcomes.values())
         return exit_code in (1, 2) and broken(outcomes)
 
 
