@@ -12,11 +12,12 @@ from typing import Any, TypeVar
 from sqlalchemy import text
 
 from envfarm.envs.base import Images, environment
+from envfarm.orchestrator.changes import INSERT_REWARD, Change
 from envfarm.orchestrator.codec import dump, plain
 from envfarm.orchestrator.episodes import Episode, Play, happened, move
 from envfarm.orchestrator.events import Hub
 from envfarm.orchestrator.schemas import EpisodeState, RewardStatus, RewardView, RunRequest
-from envfarm.orchestrator.store import INSERT_REWARD, Change, Store
+from envfarm.orchestrator.store import Store
 from envfarm.tasks.registry import Registry
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.artifacts import Artifacts

@@ -12,12 +12,12 @@ from sqlalchemy import bindparam, select
 from envfarm.orchestrator import tables
 from envfarm.orchestrator.admission import Admission
 from envfarm.orchestrator.catalogue import pick
+from envfarm.orchestrator.changes import INSERT_EPISODE, INSERT_REQUEST, Change
 from envfarm.orchestrator.codec import dump, load
 from envfarm.orchestrator.core import Core
 from envfarm.orchestrator.episodes import Episode, created, happened, new_ids
 from envfarm.orchestrator.leases import Leases
 from envfarm.orchestrator.schemas import EpisodeLimits, EpisodeRequest, RunRequest
-from envfarm.orchestrator.store import INSERT_EPISODE, INSERT_REQUEST, Change
 from envfarm.orchestrator.views import merged
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.errors import BadRequest, Conflict

@@ -14,9 +14,9 @@ from sqlalchemy import bindparam, update
 
 from envfarm.envs.base import Environment, Message
 from envfarm.orchestrator import tables
+from envfarm.orchestrator.changes import Change, EventRow
 from envfarm.orchestrator.codec import dump, plain
 from envfarm.orchestrator.schemas import ENDED, Call, EpisodeLimits, EpisodeState, RewardView, StepView
-from envfarm.orchestrator.store import Change, EventRow
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.errors import Conflict
 from envfarm.toolbox.sandboxes.base import Sandbox

@@ -12,6 +12,7 @@ from sqlalchemy import bindparam, select, text, update
 from envfarm.envs.base import Images
 from envfarm.orchestrator import catalogue, queries, tables
 from envfarm.orchestrator.admission import Admission
+from envfarm.orchestrator.changes import Change
 from envfarm.orchestrator.codec import dump, load
 from envfarm.orchestrator.core import Core, FarmSettings
 from envfarm.orchestrator.creation import Creation
@@ -40,7 +41,7 @@ from envfarm.orchestrator.schemas import (
     TaskView,
 )
 from envfarm.orchestrator.steps import Steps
-from envfarm.orchestrator.store import Change, Store, StoreError
+from envfarm.orchestrator.store import Store, StoreError
 from envfarm.orchestrator.views import live_view, pending, row_view, task_view
 from envfarm.tasks.registry import Registry
 from envfarm.toolbox.artifacts import Artifacts

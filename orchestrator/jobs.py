@@ -9,10 +9,10 @@ from sqlalchemy import bindparam, update
 
 from envfarm.envs.base import Reward, ScoreContext
 from envfarm.orchestrator import tables
+from envfarm.orchestrator.changes import Change
 from envfarm.orchestrator.codec import dump
 from envfarm.orchestrator.core import INSERT_ARTIFACT, Core
 from envfarm.orchestrator.episodes import Episode, happened
-from envfarm.orchestrator.store import Change
 from envfarm.toolbox.errors import Conflict, FarmError, SandboxError, SandboxLost
 
 log = logging.getLogger(__name__)

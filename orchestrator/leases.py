@@ -10,9 +10,10 @@ import time
 from sqlalchemy import and_, bindparam, delete, func, select, update
 
 from envfarm.orchestrator import tables
+from envfarm.orchestrator.changes import Change
 from envfarm.orchestrator.core import Core
 from envfarm.orchestrator.episodes import Episode, happened
-from envfarm.orchestrator.store import Change, StoreError
+from envfarm.orchestrator.store import StoreError
 from envfarm.toolbox.errors import Conflict
 
 log = logging.getLogger(__name__)

@@ -12,12 +12,12 @@ from typing import Any
 from sqlalchemy import and_, bindparam, select, update
 
 from envfarm.orchestrator import tables
+from envfarm.orchestrator.changes import INSERT_STEP, Change
 from envfarm.orchestrator.codec import dump, load
 from envfarm.orchestrator.core import INSERT_ARTIFACT, Core
 from envfarm.orchestrator.episodes import Episode, Step, happened
 from envfarm.orchestrator.jobs import Scoring
 from envfarm.orchestrator.schemas import Call, CallResult, StepInfo, StepRequest, StepView
-from envfarm.orchestrator.store import INSERT_STEP, Change
 from envfarm.toolbox.errors import Conflict, FarmError, Gone, NotFound, SandboxError, SandboxLost
 from envfarm.toolbox.tools.base import ToolContext, ToolResult
 from envfarm.toolbox.tools.call import call_tool
@@ -110,6 +110,7 @@ class Steps:
     async def _wait(self, episode: Episode, step: Step, wait: float | None) -> StepView | None:
         assert step.done is not None
         if not step.done.done():
+            # a step that is cancelled must not cancel who waits for it
             await asyncio.wait([step.done], timeout=wait)
             if not step.done.done():
                 return None
@@ -205,13 +206,13 @@ class Steps:
 
     async def _save(self, episode: Episode, step: Step) -> None:
         """Make a step's result durable, together with the end of the episode where it is one."""
-        view = StepView.model_construct(
+        view = StepView(
             step_id=step.step_id,
             turn=step.turn,
             results=[CallResult(**result) for result in step.results],
             terminated=step.terminated,
             truncated=step.truncated,
-            info=StepInfo.model_construct(reason=step.reason),
+            info=StepInfo(reason=step.reason),
         )
         if step.terminated or step.truncated:
             change = _finished(episode, step)
@@ -309,13 +310,13 @@ def _result(call: Call, result: ToolResult) -> dict[str, Any]:
 
 def view_of_row(row: Any) -> StepView:
     """A finished step as its row has it."""
-    return StepView.model_construct(
+    return StepView(
         step_id=row.step_id,
         turn=row.turn,
-        results=[CallResult.model_construct(**result) for result in load(row.results)],
+        results=[CallResult(**result) for result in load(row.results)],
         terminated=row.terminated,
         truncated=row.truncated,
-        info=StepInfo.model_construct(reason=row.reason),
+        info=StepInfo(reason=row.reason),
     )
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +14,17 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, Executable, bindparam, event, func, insert, inspect, select, text
+from sqlalchemy import Connection, Engine, Executable, create_engine, event, func, inspect, select, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.elements import ClauseElement
 
-from envfarm.orchestrator import tables
-from envfarm.orchestrator.codec import dump
+from envfarm.orchestrator.changes import LAST_EVENT, LOCK, Batch, Change
 from envfarm.toolbox.errors import Conflict, FarmError
 
 log = logging.getLogger(__name__)
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
-_LOCK = 0x656E7666  # PostgreSQL advisory lock: one order of event ids for all servers, and one migration at a time
 _BATCH = 2000  # changes in one transaction
 _SOON = 0.002  # seconds
 
@@ -38,41 +33,6 @@ class StoreError(FarmError):
     """The database cannot be used; the message is one line that names the fix."""
 
     status = 503
-
-
-@dataclass(slots=True, eq=False)
-class EventRow:
-    """One event before it has an id."""
-
-    type: str
-    run: str
-    episode: str | None
-    at: float
-    data: dict[str, Any]
-    into: dict[str, Any] | None = None  # a row of the same change that gets the event's id as `seq`
-
-
-@dataclass(slots=True, eq=False)
-class Change:
-    """Rows that become durable together or not at all.
-
-    `guard` is an UPDATE that must hit exactly one row; if it does not, the change is refused with Conflict.
-    `rows` are statements with parameters; equal statements of many changes are sent as one.
-    """
-
-    rows: list[tuple[Executable, dict[str, Any]]] = field(default_factory=list)
-    events: list[EventRow] = field(default_factory=list)
-    guard: tuple[Executable, dict[str, Any]] | None = None
-    refused: bool = False
-    taken: bool = False  # by the writer: what is added now comes too late
-
-
-INSERT_EVENT = insert(tables.events)
-INSERT_EPISODE = insert(tables.episodes)
-INSERT_STEP = insert(tables.steps)
-INSERT_REWARD = insert(tables.rewards)
-INSERT_REQUEST = insert(tables.requests)
-_order: dict[Executable, int] = {INSERT_EPISODE: 0, INSERT_REQUEST: 1, INSERT_STEP: 2}
 
 
 class Store:
@@ -85,12 +45,17 @@ class Store:
             {"connect_args": {"timeout": busy_timeout}} if self.sqlite else {"pool_pre_ping": True}
         )
         self._engine: AsyncEngine = create_async_engine(self.url, **options)
+        self._thread: ThreadPoolExecutor | None = None  # SQLite's writer
+        self._blocking: Engine | None = None
+        self._connection: Connection | None = None  # its own
         if self.sqlite:
             event.listen(self._engine.sync_engine, "connect", _sqlite_pragmas)
+            self._blocking = create_engine(self.url.set(drivername="sqlite"), **options)
+            event.listen(self._blocking, "connect", _sqlite_pragmas)
         self._queue: list[tuple[Change, asyncio.Future[None]]] = []
         self._wake = asyncio.Event()
         self._alarm: asyncio.TimerHandle | None = None
-        self._compiled: dict[Executable, tuple[str, Callable[[dict[str, Any]], Any]]] = {}
+        self._batch = Batch()
         self._writer: asyncio.Task[None] | None = None
         self.last_event = 0  # id of the newest event that this server knows to be durable
         self.committed: list[Callable[[], None]] = []  # called after each commit that held events
@@ -106,9 +71,9 @@ class Store:
                 if self.sqlite:
                     await connection.exec_driver_sql("BEGIN IMMEDIATE")  # else pysqlite commits before each DDL
                 else:
-                    await connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+                    await connection.execute(select(func.pg_advisory_xact_lock(LOCK)))
                 await connection.run_sync(_migrate, self._name())
-                self.last_event = await connection.scalar(select(func.max(tables.events.c.id))) or 0
+                self.last_event = await connection.scalar(LAST_EVENT) or 0
                 await connection.commit()
         except (SQLAlchemyError, OSError) as error:
             await self._engine.dispose()
@@ -116,6 +81,8 @@ class Store:
         except StoreError:
             await self._engine.dispose()
             raise
+        if self.sqlite:
+            self._thread = ThreadPoolExecutor(1, "store-writer")
         self._writer = asyncio.create_task(self._write_forever(), name="store-writer")
 
     async def check(self) -> None:
@@ -138,6 +105,14 @@ class Store:
             self._writer.cancel()
             await asyncio.gather(self._writer, return_exceptions=True)
             self._writer = None
+        if self._thread is not None:
+            self._thread.shutdown()
+            self._thread = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._blocking is not None:
+            self._blocking.dispose()
         await self._engine.dispose()
 
     @asynccontextmanager
@@ -195,73 +170,37 @@ class Store:
             self._wake.clear()
 
     async def _commit(self, batch: list[tuple[Change, asyncio.Future[None]]]) -> None:
+        changes = [change for change, _ in batch]
+        before = self.last_event
         try:
-            async with self._engine.begin() as connection:
-                count = await self._apply(connection, [change for change, _ in batch])
+            if self._thread is not None:
+                loop = asyncio.get_running_loop()
+                self.last_event = await loop.run_in_executor(self._thread, self._commit_here, changes)
+            else:
+                async with self._engine.begin() as connection:
+                    last = await connection.run_sync(self._batch.apply, changes, self.last_event)
+                self.last_event = last
         except (SQLAlchemyError, OSError) as error:
-            if len(batch) > 1:  # one bad change must not take the others with it
+            if len(batch) > 1 and not _is_down(error):  # one bad change must not take the others with it
                 for one in batch:
                     await self._commit([one])
                 return
-            _settle(batch[0][1], self._failure(error))
+            for _, future in batch:
+                _settle(future, self._failure(error))
             return
         for change, future in batch:
             _settle(future, Conflict("the state changed meanwhile; read it again") if change.refused else None)
-        if count:
-            self.last_event += count
+        if self.last_event > before:
             for tell in self.committed:
                 tell()
 
-    async def _apply(self, connection: AsyncConnection, changes: Sequence[Change]) -> int:
-        """Run the changes of one transaction; returns how many events it holds."""
-        grouped: dict[Executable, list[dict[str, Any]]] = {}
-        happened: list[EventRow] = []
-        for change in changes:
-            if change.guard is not None:
-                change.refused = (await connection.execute(*change.guard)).rowcount != 1
-                if change.refused:
-                    continue
-            for statement, parameters in change.rows:
-                grouped.setdefault(statement, []).append(parameters)
-            happened.extend(change.events)
-        if happened:
-            grouped[INSERT_EVENT] = await self._number(connection, happened)
-        for statement in sorted(grouped, key=lambda known: _order.get(known, 9)):
-            sql, pick = self._driver_form(statement, grouped[statement][0])
-            await connection.exec_driver_sql(sql, [pick(row) for row in grouped[statement]])
-        return len(happened)
-
-    def _driver_form(self, statement: Executable, row: dict[str, Any]) -> tuple[str, Callable[[dict[str, Any]], Any]]:
-        """A statement as the driver takes it, and what makes its parameters: SQLAlchemy's own way costs 10 µs a row."""
-        if statement not in self._compiled:
-            assert isinstance(statement, ClauseElement)
-            compiled = statement.compile(dialect=self._engine.dialect, column_keys=list(row))
-            assert isinstance(compiled, SQLCompiler)
-            names = compiled.positiontup or []
-            pick = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
-            self._compiled[statement] = str(compiled), pick
-        return self._compiled[statement]
-
-    async def _number(self, connection: AsyncConnection, happened: Sequence[EventRow]) -> list[dict[str, Any]]:
-        """Give events their ids, in the order in which transactions commit."""
-        if not self.sqlite:  # other servers write too
-            await connection.execute(_TAKE_LOCK)
-            self.last_event = await connection.scalar(_LAST_EVENT) or 0
-        rows = []
-        for number, happening in enumerate(happened, self.last_event + 1):
-            if happening.into is not None:
-                happening.into["seq"] = number
-            rows.append(
-                {
-                    "id": number,
-                    "type": happening.type,
-                    "run": happening.run,
-                    "episode": happening.episode,
-                    "at": happening.at,
-                    "data": dump(happening.data),
-                }
-            )
-        return rows
+    def _commit_here(self, changes: Sequence[Change]) -> int:
+        """One transaction in the writer's thread: SQLite's calls there cost one hop, not one for each statement."""
+        if self._connection is None:
+            assert self._blocking is not None
+            self._connection = self._blocking.connect()
+        with self._connection.begin():
+            return self._batch.apply(self._connection, changes, self.last_event)
 
     def _absent(self) -> bool:
         return self.sqlite and bool(self.url.database) and not Path(self.url.database or "").exists()
@@ -276,8 +215,11 @@ class Store:
         return StoreError(f"database {self._name()}: {_advice(error)}")
 
 
-_TAKE_LOCK = select(func.pg_advisory_xact_lock(bindparam("key", _LOCK)))
-_LAST_EVENT = select(func.max(tables.events.c.id))
+def _is_down(error: Exception) -> bool:
+    """Whether it is the database that failed, not what was sent to it."""
+    return isinstance(error, (OperationalError, InterfaceError, OSError)) or (
+        isinstance(error, DBAPIError) and error.connection_invalidated
+    )
 
 
 def _settle(future: asyncio.Future[None], error: FarmError | None) -> None:

@@ -182,6 +182,16 @@ async def test_abort_and_cancel_give_no_score(farm: Farm, backend: SimulatedBack
     assert backend.sandboxes == {}
 
 
+async def test_cancel_meets_a_start_at_any_point(farm: Farm, backend: SimulatedBackend) -> None:
+    for delay in range(12):
+        id = (await create(farm)).id
+        await asyncio.sleep(delay * 0.001)
+        assert (await farm.cancel(id)).state == "cancelled"
+    await asyncio.sleep(0.1)
+    assert backend.sandboxes == {}
+    assert farm.counts() == {}
+
+
 async def test_cancel_stops_the_step_in_flight(farm: Farm, backend: SimulatedBackend) -> None:
     id = (await create(farm)).id
     await farm.episode(id, wait=10)

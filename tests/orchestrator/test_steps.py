@@ -11,6 +11,7 @@ from sqlalchemy import select
 from envfarm.orchestrator import tables
 from envfarm.orchestrator.farm import Farm
 from envfarm.orchestrator.schemas import Call, EpisodeLimits, EpisodeRequest, RunRequest, StepRequest
+from envfarm.orchestrator.store import StoreError
 from envfarm.toolbox.errors import BackendUnavailable, Conflict, FarmFull, Gone, NotFound, SandboxLost
 from envfarm.toolbox.sandboxes.base import ExecResult
 from envfarm.toolbox.sandboxes.simulated import SimulatedBackend, SimulatedSandbox
@@ -270,19 +271,20 @@ async def test_a_fault_in_passing_is_raised_and_the_step_can_be_sent_again(
     assert (await farm.episode(id)).turn == 1
 
 
-async def test_a_step_that_could_not_be_stored_is_not_run_again(farm: Farm, commands: list[str]) -> None:
+async def test_a_step_that_could_not_be_stored_is_not_run_again(
+    farm: Farm, commands: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     id = await running(farm)
-    engine = farm.store._engine
-    apply = farm.store._apply
+    apply = farm.store._batch.apply
     down = True
 
-    async def unreachable(*arguments: Any) -> int:
+    def unreachable(*arguments: Any) -> int:
         if down:
             raise OSError("the database is away")
-        return await apply(*arguments)
+        return apply(*arguments)
 
-    farm.store._apply = unreachable  # type: ignore[method-assign]
-    with pytest.raises(Exception, match="the database is away"):
+    monkeypatch.setattr(farm.store._batch, "apply", unreachable)
+    with pytest.raises(StoreError, match="the database is away"):
         await farm.step(id, bash("echo 1"))
     down = False
     step = await farm.step(id, bash("echo 1"))
@@ -290,7 +292,6 @@ async def test_a_step_that_could_not_be_stored_is_not_run_again(farm: Farm, comm
     assert len(commands) == 1
     rows = await farm.store.rows(select(tables.steps))
     assert [(row.step_id, row.turn) for row in rows] == [("s", 0)]
-    assert engine is farm.store._engine
 
 
 async def test_the_rate_of_a_tool_is_limited(farm: Farm) -> None:

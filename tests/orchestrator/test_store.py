@@ -15,7 +15,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import insert, select, text, update
 
 from envfarm.orchestrator import tables
-from envfarm.orchestrator.store import Change, EventRow, Store, StoreError
+from envfarm.orchestrator.changes import Change, EventRow
+from envfarm.orchestrator.store import Store, StoreError
 from envfarm.toolbox.errors import Conflict
 
 INSERT_RUN = insert(tables.runs)
