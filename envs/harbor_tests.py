@@ -15,7 +15,7 @@ from envfarm.envs.reward_file import NoReward, read_reward
 from envfarm.envs.take import SKIPPED, split_names
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.artifacts import Artifacts
-from envfarm.toolbox.errors import SandboxError, TaskError
+from envfarm.toolbox.errors import FileProblem, SandboxError, TaskError
 from envfarm.toolbox.sandboxes.base import ExecResult, Sandbox
 
 ENV = {
@@ -91,7 +91,7 @@ async def apply(sandbox: Sandbox, carried: Carried) -> None:
         result = await sandbox.run("xargs -0 rm -rf --", user="root", cwd="/", stdin=names, timeout=300)
         if result.exit_code != 0:
             raise SandboxError(f"the agent's deletions cannot be repeated: {result.stderr[-300:]!r}")
-    await sandbox.put_tree(carried.tar, "/")
+    await _put(sandbox, carried.tar, "/")
 
 
 async def run_tests(
@@ -133,9 +133,16 @@ async def _prepare(task: Task, sandbox: Sandbox, wipe: bool) -> None:
     user = task.config.verifier.user
     script = _PREPARE if wipe else _PREPARE.replace("rm -rf /tests /logs/verifier", "rm -rf /logs/verifier")
     await _must(sandbox, script, "the folders of the tests cannot be made")
-    await sandbox.put_tree(await asyncio.to_thread(_tests, task.path / "tests"), "/tests")
+    await _put(sandbox, await asyncio.to_thread(_tests, task.path / "tests"), "/tests")
     owner = f"chown -R {user} /tests /logs/verifier && " if user not in (None, "root", 0, "0") else ""
     await _must(sandbox, f"{owner}chmod +x /tests/test.sh", "the tests cannot be brought")
+
+
+async def _put(sandbox: Sandbox, tar: bytes, path: str) -> None:
+    try:
+        await sandbox.put_tree(tar, path)
+    except FileProblem as problem:
+        raise SandboxError(f"{path} cannot be filled: {problem}") from None
 
 
 async def _must(sandbox: Sandbox, script: str, problem: str) -> None:

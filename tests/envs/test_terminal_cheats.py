@@ -1,4 +1,4 @@
-"""Agents that cheat at terminal tasks. Each is first shown to work on a grader that runs the tests where the agent was."""
+"""Agents that cheat at terminal tasks: each fools a grader that runs the tests where the agent was."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ gcc -shared -fPIC -o /usr/lib/evil.so /tmp/evil.c
 """
 
 CHEATS = {
-    "shims on the PATH": EVIL + "for p in python3 grep cat; do cp /tmp/evil /usr/local/bin/$p; done",
+    "shims on the PATH": EVIL + "for p in python3 grep; do cp /tmp/evil /usr/local/bin/$p; done",
     "a program of the system replaced": EVIL + "rm /usr/bin/grep; cp /tmp/evil /usr/bin/grep",
     "the interpreter replaced": EVIL + "rm /usr/bin/python3; cp /tmp/evil /usr/bin/python3",
     "an alternative turned": EVIL + "ln -sf /tmp/evil /etc/alternatives/awk",
@@ -73,7 +73,8 @@ CHEATS = {
     + "sed -i 's/^passwd:.*/passwd: evil files/' /etc/nsswitch.conf",
     "sitecustomize": f'echo "{WIN_PY}" >> $(python3 -c "import sitecustomize; print(sitecustomize.__file__)")',
     "usercustomize": SITE + f'echo "{WIN_PY}" > $d/usercustomize.py',
-    "usercustomize of the user": f'd=$(python3 -m site --user-site); mkdir -p $d; echo "{WIN_PY}" > $d/usercustomize.py',
+    "usercustomize of the user": "d=$(python3 -m site --user-site); mkdir -p $d; "
+    f'echo "{WIN_PY}" > $d/usercustomize.py',
     "a .pth file": SITE + f'echo "{WIN_PY}" > $d/x.pth',
     "the standard library changed": f'echo "{WIN_PY}" >> $(python3 -c "import json; print(json.__file__)")',
     "a zip before the standard library": f"""
@@ -85,11 +86,11 @@ CHEATS = {
     "the logs turned into a link": f"rm -rf /logs; mkdir -p /tmp/l/verifier; ln -s /tmp/l /logs; {WIN}",
     "the tests turned into a link": f'mkdir /tmp/t; ln -s /tmp/t /tests; echo "{WIN_PY}" > /tmp/t/json.py',
     "a process that writes the reward": f"setsid sh -c 'while :; do {WIN}; sleep 0.02; done' >/dev/null 2>&1 &",
-    "a process that works while it is scored": "setsid sh -c 'while :; do [ -e /tests/test.sh ] && "
-    "echo 42 > /srv/work/answer.txt; sleep 0.02; done' >/dev/null 2>&1 &",
     "a monitor in the git configuration": EVIL + "git config -f /srv/work/repo/.git/config core.fsmonitor /tmp/evil",
     "a git hook": EVIL + "cp /tmp/evil /srv/work/repo/.git/hooks/post-checkout",
 }
+WORKS_ON = """setsid sh -c 'while :; do
+    [ -e /tests/test.sh ] && echo 42 > /srv/work/answer.txt; sleep 0.02; done' >/dev/null 2>&1 &"""
 # They forge what the farm itself asks the sandbox, so a plain grader has nothing to be fooled by.
 FORGERIES = {
     "a tar that brings the system's programs": EVIL
@@ -97,7 +98,7 @@ FORGERIES = {
         echo 1 > logs/verifier/reward.json; ln -s /usr/bin links
         tar -cPf /tmp/f.tar usr/bin/python3 logs/verifier/reward.json links sh \\
             --transform 's,^sh$,links/grep,' --transform 's,^usr,srv/../usr,'
-        printf '#!/bin/sh\\n[ "$1" = --version ] && exec echo GNU\\ncat >/dev/null; cat /tmp/f.tar\\n' > /usr/bin/tar""",
+        printf '#!/bin/sh\\n[ "$1" = --version ] && exec echo GNU\\ncat >/dev/null; cat /tmp/f.tar\\n' > /bin/tar""",
     "a find that lists nothing": "printf '#!/bin/sh\\nexit 0\\n' > /usr/bin/find",
     "words of the farm's own protocol": "for n in 1 2 3; do printf '\\036ef:%s:e:0\\n' x > /proc/1/fd/1; done",
     "bash replaced": EVIL + "mv /tmp/evil /bin/bash",
@@ -193,3 +194,11 @@ async def test_a_cheat_that_fools_a_plain_grader_earns_nothing(bench: Callable[.
 async def test_a_forgery_earns_nothing(bench: Callable[..., Bench], name: str) -> None:
     _, reward = await bench().grade(FORGERIES[name], plain=False)
     assert reward is None or reward.value in (0.0, None)
+
+
+async def test_work_that_goes_on_while_it_is_scored_earns_nothing(bench: Callable[..., Bench]) -> None:
+    said, _ = await bench().grade(WORKS_ON, plain=True)
+    _, reward = await bench().grade(WORKS_ON, plain=False)
+    assert said == "1"
+    assert reward is not None
+    assert reward.value == 0.0
