@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from envfarm.toolbox.errors import FileProblem
 from envfarm.toolbox.sandboxes.base import ExecResult, Output
 from envfarm.toolbox.tools.base import ToolContext, ToolResult
 from envfarm.toolbox.tools.text import cut_text, decode
@@ -134,8 +135,12 @@ def _bounded(spool: Path) -> bytes:
 
 async def _keep_file(data: bytes, total: int, context: ToolContext) -> str:
     """Put the output into the sandbox, as the agent's user; a full disk is no fault of the farm."""
-    kept = await context.sandbox.run(_KEEP, user=context.user, cwd="/", stdin=data, timeout=60)
+    lost = "the whole of it could not be kept in the sandbox"
+    try:
+        kept = await context.sandbox.run(_KEEP, user=context.user, cwd="/", stdin=data, timeout=60)
+    except FileProblem:
+        return lost
     if kept.exit_code != 0:
-        return "the whole of it could not be kept in the sandbox"
+        return lost
     what = "the whole of it" if total <= len(data) else f"its first {len(data)} bytes"
     return f"{what} is in {decode(kept.stdout).strip()}"

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from envfarm.toolbox.errors import FileProblem
 from envfarm.toolbox.sandboxes.base import ExecResult
 from envfarm.toolbox.tools.base import ToolContext, ToolResult
 from envfarm.toolbox.tools.edit import Edit, NoEdit, hint, replace, show
@@ -79,7 +80,7 @@ class StrReplace:
             file, edit = await asyncio.to_thread(_edit, path, data, arguments.old, arguments.new)
             result = await _write(path, file.encode(edit.text), edit, data is None, context)
             return _answer(path, result, edit, data is None)
-        except (NoEdit, ValueError) as problem:
+        except (NoEdit, ValueError, FileProblem) as problem:
             return ToolResult(content=f"error: {problem}", is_error=True)
 
 
