@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Sequence
 
-from envfarm.toolbox.errors import FileProblem, SandboxError
+from envfarm.toolbox.errors import FileProblem
 from envfarm.toolbox.sandboxes.base import ExecResult
 from envfarm.toolbox.sandboxes.scripts import quote
 from envfarm.toolbox.sandboxes.shell import ANSWER, Shell
@@ -17,7 +17,7 @@ INLINE = 32 << 10
 TIMEOUT = 600.0
 
 _GLOB = re.compile(r"([*?[\\])")
-_BLOCK = 1 << 16
+_BLOCK, _CHUNK = 1 << 16, 1 << 18
 _TAR = "envfarm-tar-ended "
 _MISSING, _DIRECTORY, _SPECIAL = 65, 66, 67
 _COPIED = re.compile(rb"^(\d+) bytes", re.MULTILINE)
@@ -38,10 +38,14 @@ async def spool(shell: Shell, data: bytes) -> str:
     answer = shell.expect(token)
     assert shell.wire is not None
     shell.send("spool", token, slot=len(data))
-    for start in range(0, len(data), 1 << 18):
-        shell.wire.write(data[start : start + (1 << 18)])
-        await shell.wire.drain()
-    shell.wire.write(b"\n" + token.encode() + b"\n")
+    sent = 0
+    try:
+        while sent < len(data):
+            shell.wire.write(data[sent : sent + _CHUNK])
+            sent += _CHUNK
+            await shell.wire.drain()
+    finally:  # whoever waits may be cancelled; the frame goes whole all the same
+        shell.wire.write(data[sent:] + b"\n" + token.encode() + b"\n")
     _, rest = await shell.answered(token, answer, ANSWER + len(data) / 1e5)
     code, _, path = rest.partition(b":")
     if code != b"0":

@@ -145,9 +145,19 @@ class LocalBackend:
         pipe = asyncio.subprocess.PIPE
         try:
             process = await asyncio.create_subprocess_exec(
-                *words, "-c", 'eval "$ENVFARM"', "envfarm", shell.hello,
-                stdin=pipe, stdout=pipe, stderr=pipe, cwd=folder, env=env, start_new_session=True, preexec_fn=None if wrapper else _adopt(),
-            )  # fmt: skip
+                *words,
+                "-c",
+                'eval "$ENVFARM"',
+                "envfarm",
+                shell.hello,
+                stdin=pipe,
+                stdout=pipe,
+                stderr=pipe,
+                cwd=folder,
+                env=env,
+                start_new_session=True,
+                preexec_fn=None if wrapper else _adopt(),
+            )
         except OSError as error:
             shutil.rmtree(folder)
             raise SandboxStartError(f"no shell starts here: {error}") from None

@@ -6,22 +6,22 @@ __envfarm_save() {
       __envfarm_s=${__envfarm_s#*\'}
     done
     command printf "cd -- '%s'\numask " "$__envfarm_q$__envfarm_s"
-    umask
+    command umask
     export -p
   } >|/proc/self/fd/204
 }
 __envfarm_read() {
-  read -r __envfarm_end <&201 || exit
+  IFS= command read -r __envfarm_end <&201 || exit
   command printf '\036ef:%s:b\n' "$__envfarm_end" >&202
-  read -r __envfarm_size <&201 && read -r __envfarm_lines <&201 || exit
+  IFS= command read -r __envfarm_size <&201 && IFS= command read -r __envfarm_lines <&201 || exit
   __envfarm=
   if [ "$__envfarm_size" -gt 2000 ]; then
-    __envfarm=$(dd bs="$__envfarm_size" count=1 iflag=fullblock <&201; echo x)
+    __envfarm=$(PATH=/usr/bin:/bin dd bs="$__envfarm_size" count=1 iflag=fullblock <&201; command echo x)
     __envfarm=${__envfarm%x}
     return
   fi
   while [ "$__envfarm_lines" -gt 0 ]; do
-    IFS= read -r __envfarm_s <&201 || exit
+    IFS= command read -r __envfarm_s <&201 || exit
     __envfarm="$__envfarm$__envfarm_s
 "
     __envfarm_lines=$((__envfarm_lines - 1))
@@ -37,7 +37,7 @@ while :; do
     eval "$__envfarm" 0</dev/null 1>&202 2>&203 201<&- 202>&- 203>&- 204>&-
   done
   __envfarm=$?
-  read -r __envfarm_end <&201 || exit
+  IFS= command read -r __envfarm_end <&201 || exit
   command printf '\036ef:%s:e:%s\n' "$__envfarm_end" "$__envfarm" >&202 || exit
   command printf '\036ef:%s:e:%s\n' "$__envfarm_end" "$__envfarm" >&203 || exit
   __envfarm_save
