@@ -1,7 +1,7 @@
 """The client of a farm, for asyncio: aiohttp and the standard library, nothing else of envfarm.
 
     async with Client("http://127.0.0.1:8470") as client:
-        [episode] = await client.create("terminal/broken-build")
+        [episode] = await client.create("terminal/makefile-only-works-twice")
         answer = await client.step(episode["id"], [{"name": "bash", "arguments": {"command": "make"}}])
         await client.finish(episode["id"])
         reward = await client.wait_reward(episode["id"])
