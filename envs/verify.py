@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from envfarm.envs.base import FreshSandboxes
@@ -67,34 +67,37 @@ async def verify(
         raise TaskError(f"{task.path}/task.toml: [envfarm] fail_to_pass: names no test, so nothing could be scored")
     async with fresh(spec) as sandbox:
         bench = await _prepare(task, runner, changes, spec, fresh, sandbox)
-        expected = (*farm.fail_to_pass, *farm.pass_to_pass)
-        planted = _plant(
-            bench,
-            expected,
-            lambda files, places: canaries(LANGUAGES[runner.name], files, places, farm.fail_to_pass, expected, rng),
-        )
-        run = await _run(bench, sandbox, planted, expected)
-    verdict = _judge(task, runner, run, planted)
-    verdict.changes, verdict.pristine = bench.changes, bench.pristine
+        planted = _plant(bench, canaries, rng)
+        run = await _run(bench, sandbox, planted, bench.changes)
+    verdict = Verdict(runs=[run], changes=bench.changes, pristine=bench.pristine)
     verdict.planted = {"canaries_must_fail": sorted(planted.must_fail), "canaries_must_pass": sorted(planted.must_pass)}
+    verdict.forged = await _forged(bench, planted, run, complete=True)
+    _judge(task, runner, run, verdict)
     if verdict.resolved:
         await _decoy_run(bench, verdict, rng)
     return verdict
 
 
 async def _decoy_run(bench: _Bench, verdict: Verdict, rng: random.Random) -> None:
-    tests = bench.task.config.envfarm.fail_to_pass
-    planted = _plant(
-        bench, tests, lambda files, places: decoys(LANGUAGES[bench.runner.name], files, places, tests, rng)
-    )
-    verdict.planted["decoys"] = sorted(planted.must_fail)
-    if not planted.must_fail:
-        return
+    planted = _plant(bench, decoys, rng)
+    expected = {test.partition("[")[0] for test in bench.task.config.envfarm.fail_to_pass}
+    verdict.planted["decoys"] = sorted(expected & planted.must_fail.keys())
     async with bench.fresh(bench.spec) as sandbox:
-        run = await _run(bench, sandbox, planted, tests)
+        run = await _run(bench, sandbox, planted, bench.changes)
     verdict.runs.append(run)
-    verdict.forged = planted.forged(run.outcomes, complete=False)
+    # A body that meets a wrong expectation may take its process with it, and all that comes after.
+    verdict.forged = await _forged(bench, planted, run, complete=False)
     verdict.resolved = verdict.forged is None
+
+
+async def _forged(bench: _Bench, planted: Planted, run: TestRun, *, complete: bool) -> str | None:
+    """What shows that a report is not true; canaries that come out wrong without any change as well show nothing."""
+    if run.problem is not None or not planted.wrong(run.outcomes, complete=complete):
+        return None
+    async with bench.fresh(bench.spec) as sandbox:
+        control = await _run(bench, sandbox, planted, Changes())
+    planted.strike(planted.wrong(control.outcomes, complete=complete).keys())
+    return next(iter(planted.wrong(run.outcomes, complete=complete).values()), None)
 
 
 async def _prepare(
@@ -106,6 +109,12 @@ async def _prepare(
     except ValueError:
         tests = {}  # the image has none of its own: those of the repository are the task's
     guard = protection(task, runner, tests.keys())
+    for test in (*task.config.envfarm.fail_to_pass, *task.config.envfarm.pass_to_pass):
+        if runner.name != "go" and not guard.covers(test.partition("::")[0]):
+            raise TaskError(
+                f"{task.path}/task.toml: {test} is in a file that the agent may write: add the file to "
+                "[envfarm] test_paths, or leave the test out"
+            )
     return _Bench(task, runner, spec, fresh, pristine, tests, allowed(changes, pristine, guard))
 
 
@@ -118,10 +127,10 @@ async def pristine_tree(task: Task, runner: Runner, sandbox: Sandbox) -> dict[st
         raise SandboxError(f"the verifier's image has no repository: {error}") from None
 
 
-def _plant(
-    bench: _Bench, tests: Collection[str], make: Callable[[Mapping[str, str], Mapping[str, str]], Planted]
-) -> Planted:
-    """Make canaries or decoys in the test files that hold these tests."""
+def _plant(bench: _Bench, make: Callable[..., Planted], rng: random.Random) -> Planted:
+    """Make canaries, or canaries and decoys, in the test files that hold the expected tests."""
+    farm = bench.task.config.envfarm
+    tests = (*farm.fail_to_pass, *farm.pass_to_pass)
     final = {**bench.pristine, **bench.tests}
     wanted = {test.partition("::")[0] for test in tests}
     files, places = {}, {}
@@ -133,7 +142,7 @@ def _plant(
             except UnicodeDecodeError:
                 continue
             places[path] = place
-    return make(files, places)
+    return make(LANGUAGES[bench.runner.name], files, places, farm.fail_to_pass, tests, rng)
 
 
 def _place(bench: _Bench, path: str) -> str:
@@ -154,43 +163,43 @@ def _place(bench: _Bench, path: str) -> str:
     return f"{module}/{below}" if below else module
 
 
-async def _run(bench: _Bench, sandbox: Sandbox, planted: Planted, tests: Sequence[str]) -> TestRun:
-    """Lay everything out in a fresh sandbox and run the paths of these tests in it."""
-    written = {**bench.changes.written, **bench.tests}
+async def _run(bench: _Bench, sandbox: Sandbox, planted: Planted, changes: Changes) -> TestRun:
+    """Lay everything out in a fresh sandbox and run the paths of the expected tests in it."""
+    farm = bench.task.config.envfarm
+    written = {**changes.written, **bench.tests}
     for path, data in planted.files.items():
         old = written.get(path) or bench.pristine.get(path)
         written[path] = Entry("file", data, old.executable if old else False)
-    deleted = [path for path in bench.changes.deleted if path not in written]
+    old_tests = [path for path in bench.pristine if _below(path, farm.test_paths)] if bench.tests else []
+    deleted = [path for path in (*changes.deleted, *old_tests) if path not in written]
     await lay(sandbox, bench.repository, written, deleted)
-    await root(sandbox, "[ ! -e /verifier ] || { chown -R root:root /verifier && chmod -R go-rwx /verifier; }")
+    await root(sandbox, "rm -rf /verifier")
     new = [path for path in planted.files if path not in bench.tests and path not in bench.pristine]
     places = {_place(bench, path) for path in new}
-    paths = bench.runner.paths([*tests, *(f"{place}::" for place in places)])
     return await run_tests(
         sandbox,
         bench.runner,
         repository=bench.repository,
-        paths=paths,
+        paths=bench.runner.paths([*farm.fail_to_pass, *farm.pass_to_pass, *(f"{place}::" for place in places)]),
         timeout=bench.task.config.verifier.timeout_sec,
     )
 
 
-def _judge(task: Task, runner: Runner, run: TestRun, planted: Planted) -> Verdict:
-    farm = task.config.envfarm
-    verdict = Verdict(runs=[run], problem=run.problem)
-    if run.problem is not None:
-        return verdict
-    outcomes = run.outcomes
-    verdict.forged = planted.forged(outcomes)
+def _below(path: str, places: Sequence[str]) -> bool:
+    return any(path == place or path.startswith(f"{place}/") for place in (place.strip("/") for place in places))
+
+
+def _judge(task: Task, runner: Runner, run: TestRun, verdict: Verdict) -> None:
+    farm, outcomes = task.config.envfarm, run.outcomes
+    verdict.problem = run.problem
     if verdict.forged is None and run.exit_code is not None and not runner.agrees(outcomes, run.exit_code):
-        verdict.problem = f"the report and the exit status {run.exit_code} contradict each other"
+        verdict.problem = run.problem or f"the report and the exit status {run.exit_code} contradict each other"
     if verdict.forged or verdict.problem:
-        return verdict
+        return
     verdict.failed = [test for test in (*farm.fail_to_pass, *farm.pass_to_pass) if outcomes.get(test) != "passed"]
     verdict.share_f2p = _share(farm.fail_to_pass, outcomes)
     verdict.share_p2p = _share(farm.pass_to_pass, outcomes)
     verdict.resolved = not verdict.failed
-    return verdict
 
 
 def _share(tests: Sequence[str], outcomes: Mapping[str, Outcome]) -> float:

@@ -59,23 +59,32 @@ class Planted:
     files: dict[str, bytes] = field(default_factory=dict)
     must_fail: dict[str, str] = field(default_factory=dict)  # id to the place whose tests it stands among
     must_pass: dict[str, str] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)  # of the tests that were added, as they are written
 
-    def forged(self, outcomes: Mapping[str, Outcome], *, complete: bool = True) -> str | None:
-        """What a report says that no truthful one can, as a sentence; None when nothing.
+    def wrong(self, outcomes: Mapping[str, Outcome], *, complete: bool = True) -> dict[str, str]:
+        """What a report says that no truthful one can: a sentence for each test that it says it of.
 
         A canary that is missing counts, when `complete`, if real tests of its place are said to have passed: an honest
         file that cannot even be loaded takes its canaries and its real tests with it.
         """
+        found: dict[str, str] = {}
         for test, place in self.must_fail.items():
             seen = family(outcomes, test)
             if "passed" in seen:
-                return f"{test}, which cannot pass, is reported as passed"
-            if complete and not seen and self._passed(outcomes, place):
-                return f"{test}, which stands among tests that are reported as passed, is not reported at all"
-        for test, place in self.must_pass.items() if complete else ():
-            if family(outcomes, test) != {"passed"} and self._passed(outcomes, place):
-                return f"{test}, which cannot fail, is not reported as passed"
-        return None
+                found[test] = f"{test}, which cannot pass, is reported as passed"
+            elif complete and not seen and self._passed(outcomes, place):
+                found[test] = f"{test}, which stands among tests that are reported as passed, is not reported at all"
+        for test, place in self.must_pass.items():
+            seen = family(outcomes, test)
+            if "failed" in seen or (complete and seen != {"passed"} and self._passed(outcomes, place)):
+                found[test] = f"{test}, which cannot fail, is not reported as passed"
+        return found
+
+    def strike(self, tests: Collection[str]) -> None:
+        """Forget what these tests must do."""
+        for test in tests:
+            self.must_fail.pop(test, None)
+            self.must_pass.pop(test, None)
 
     def _passed(self, outcomes: Mapping[str, Outcome], place: str) -> bool:
         ours = {*self.must_fail, *self.must_pass}
@@ -130,6 +139,7 @@ def _among(
     rng: random.Random,
 ) -> str:
     words, taken = _vocabulary(templates), {template.name for template in templates}
+    real = set(taken)
     chosen = [template for template in templates if template.test in _plain(first)] or templates
     inserts: list[tuple[int, str]] = []
     for template in dict.fromkeys([rng.choice(chosen), rng.choice(templates)]):
@@ -143,6 +153,7 @@ def _among(
     copy = language.passing(text[template.start : template.end], template, name, rng)
     inserts.append((_after(template, templates, rng), copy))
     planted.must_pass[_renamed(template, name)] = place
+    planted.names |= taken - real
     for at, copy in sorted(inserts, reverse=True):
         text = f"{text[:at].rstrip()}\n\n{copy.rstrip()}\n{text[at:]}"
     return text
@@ -161,23 +172,27 @@ def decoys(
     language: Language,
     files: Mapping[str, str],
     places: Mapping[str, str],
+    first: Collection[str],
     tests: Collection[str],
     rng: random.Random,
 ) -> Planted:
-    """Copies of test files in which each of these tests has a wrong expectation under its own name.
+    """As `canaries`, and each of the tests in `first` has a wrong expectation under its own name.
 
     A patch that lets tests pass by their names lets these pass too. To tell one from the real test it must know what
-    the right expectation is, which is to have solved the task.
+    the right expectation is, which is to have solved the task; and the canaries make both runs look the same to it.
     """
-    planted = Planted()
-    for path, text in files.items():
-        for template in sorted(language.templates(places[path], text, tests), key=lambda t: -t.start):
+    planted = canaries(language, files, places, first, tests, rng)
+    for path in files:
+        text = planted.files[path].decode() if path in planted.files else files[path]
+        for template in sorted(language.templates(places[path], text, first), key=lambda t: -t.start):
+            if template.name in planted.names:
+                continue
             source = text[template.start : template.end]
             spoiled = language.failing(source, template, template.name, rng, alone=True)
             if spoiled is not None:
                 text = text[: template.start] + spoiled + text[template.end :]
                 planted.must_fail[template.test] = places[path]
-        planted.files[path] = text.encode()
+                planted.files[path] = text.encode()
     return planted
 
 
