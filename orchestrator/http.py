@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from envfarm.orchestrator.auth import Auth, Caller, Forbidden
 from envfarm.orchestrator.metrics import Metrics
 from envfarm.orchestrator.schemas import ErrorBody
-from envfarm.toolbox.errors import BackendUnavailable, BadRequest, FarmError, FarmFull, NotFound
+from envfarm.toolbox.errors import BackendUnavailable, BadRequest, FarmError, FarmFull, NotFound, SandboxError
 
 if TYPE_CHECKING:
     from envfarm.orchestrator.farm import Farm
@@ -28,7 +28,7 @@ AUTH: web.AppKey[Auth] = web.AppKey("auth", Auth)
 METRICS: web.AppKey[Metrics] = web.AppKey("metrics", Metrics)
 
 JSON = {"Content-Type": "application/json"}
-_UNAVAILABLE_RETRY = 5.0  # seconds after which to ask again when the engine is away
+_AWAY = "5"  # seconds after which to ask again
 
 
 class Nothing(BaseModel):
@@ -162,10 +162,11 @@ async def boundary(
 def failure(error: BaseException, episode: str | None = None) -> web.Response:
     """An exception as a response."""
     headers = {}
-    if isinstance(error, FarmFull | BackendUnavailable):
-        after = error.retry_after if isinstance(error, FarmFull) else _UNAVAILABLE_RETRY
-        headers["Retry-After"] = str(max(1, math.ceil(after)))
     status = error.status if isinstance(error, FarmError) else 500
+    if isinstance(error, FarmFull):
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    elif status == 503 and (isinstance(error, BackendUnavailable) or not isinstance(error, SandboxError)):
+        headers["Retry-After"] = _AWAY  # the engine, the store, or we ourselves: not so for an episode's lost sandbox
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return _shape(error_body(error, episode), status, headers)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from envfarm.orchestrator.farm import Farm
-from envfarm.toolbox.errors import BackendUnavailable
+from envfarm.orchestrator.steps import ShuttingDown
+from envfarm.toolbox.errors import BackendUnavailable, FarmError, SandboxLost
 
 Api = Any
 pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -143,6 +144,27 @@ async def test_an_engine_that_is_away_is_retryable(api: Api, backend: Any) -> No
     backend.find = away
     ready = await api.get("/ready")
     assert (ready.status, ready.json["ready"], ready.json["checks"]["backend"]) == (503, False, "no engine answers")
+
+
+@pytest.mark.parametrize(
+    ("error", "retry_after"),
+    [
+        (BackendUnavailable("no engine answers"), "5"),
+        (ShuttingDown("the server is shutting down"), "5"),
+        (SandboxLost("killed", cause="oom"), None),
+    ],
+)
+async def test_a_503_says_when_the_same_call_can_succeed(
+    api: Api, farm: Farm, monkeypatch: pytest.MonkeyPatch, error: FarmError, retry_after: str | None
+) -> None:
+    async def fails(id: str) -> Any:
+        raise error
+
+    monkeypatch.setattr(farm, "task", fails)
+    answer = await api.get("/v1/tasks/toy/one")
+    assert (answer.status, answer.error["type"], answer.error["retryable"]) == (503, "infra_error", True)
+    assert answer.error["message"] == str(error)
+    assert answer.headers.get("Retry-After") == retry_after
 
 
 async def test_what_nobody_foresaw_is_an_answer_without_secrets(
