@@ -11,6 +11,7 @@ from aiohttp import web
 
 from envfarm.orchestrator.auth import Auth
 from envfarm.orchestrator.http import AUTH, FARM, METRICS, boundary, endpoint
+from envfarm.orchestrator.inflight import IN_FLIGHT, InFlight
 from envfarm.orchestrator.metrics import Metrics
 from envfarm.orchestrator.openapi import OPENAPI, PAGE, document, page
 from envfarm.orchestrator.routes import ROUTES
@@ -36,7 +37,8 @@ def make_app(farm: Farm, *, tokens: Sequence[str] = (), body_limit: int = BODY_L
     doc = document(ROUTES)
     app[OPENAPI] = json.dumps(doc).encode()
     app[PAGE] = page(doc)
-    app.on_shutdown.append(shut_down)
+    app[IN_FLIGHT] = InFlight()
+    app.on_shutdown.extend((shut_down, app[IN_FLIGHT].end))
     for route in ROUTES:
         app.router.add_route(route.method, route.path, endpoint(route))
     return app

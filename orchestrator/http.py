@@ -14,6 +14,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from envfarm.orchestrator.auth import Auth, Caller, Forbidden
+from envfarm.orchestrator.inflight import IN_FLIGHT
 from envfarm.orchestrator.metrics import Metrics
 from envfarm.orchestrator.schemas import ErrorBody
 from envfarm.toolbox.errors import BackendUnavailable, BadRequest, FarmError, FarmFull, NotFound, SandboxError
@@ -122,7 +123,7 @@ def endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespon
             caller = app[AUTH].caller(headers.get("Authorization"), http.host, headers.get("Origin"))
         query = no_query if no_query is not None and not http.query_string else _query(route.query, http)
         body = nothing if route.body is None else await _body(route.body, http)
-        answer = await route.handler(Request(app[FARM], http, caller, query, body))
+        answer = await app[IN_FLIGHT].answer(route.handler(Request(app[FARM], http, caller, query, body)))
         if isinstance(answer, web.StreamResponse):
             return answer
         if answer is None:

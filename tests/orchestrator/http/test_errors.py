@@ -181,6 +181,23 @@ async def test_what_nobody_foresaw_is_an_answer_without_secrets(
     assert (await api.get("/health")).status == 200
 
 
+async def test_the_servers_end_answers_those_who_wait(serve: Any, farm: Farm, backend: Any) -> None:
+    api = await serve(farm)
+    one, two = await api.running(), await api.running()
+    backend.latency = 3600
+    waiting = [
+        asyncio.create_task(api.get(f"{EPISODES}/{one}/reward?wait=600")),
+        asyncio.create_task(api.step(two, "true")),
+        asyncio.create_task(api.get("/v1/rewards?wait=600")),
+    ]
+    await asyncio.sleep(0.1)
+    await api.runner.cleanup()
+    for answer in await asyncio.gather(*waiting):
+        assert (answer.status, answer.error["type"], answer.error["retryable"]) == (503, "infra_error", True)
+        assert "shutting down" in answer.error["message"]
+        assert answer.headers["Retry-After"] == "5"
+
+
 async def test_a_client_that_leaves_does_not_end_its_step(api: Api, backend: Any) -> None:
     id = await api.running()
     backend.latency = 0.1
