@@ -195,12 +195,13 @@ async def test_in_mid_step_that_nobody_sends_again(server: Server, client: Clien
 @pytest.mark.parametrize("seed", range(3))
 async def test_between_the_calls_of_one_step(server: Server, client: Client, seed: int) -> None:
     id = await begin(client)
-    commands = [f"echo {number} >> /root/count; echo {number}" for number in range(100)]
+    commands = [f"sleep 0.01; echo {number} >> /root/count; echo {number}" for number in range(100)]
     pending = asyncio.create_task(client.step(id, calls(*commands), step_id="a"))
-    for _ in range(2):
-        await asyncio.sleep(0.05 + random.Random(seed).random() * 0.3)
-        server.restart()
-        await client.episode(id)
+    await until(lambda: server.read("SELECT 1 FROM steps WHERE results IS NOT NULL"), bool)
+    await asyncio.sleep(random.Random(seed).random() * 0.3)
+    server.kill()
+    assert server.rows("SELECT finished_at FROM steps") == [(None,)]
+    server.start()
     answer = await pending
     assert [result["content"] for result in answer["results"]] == [f"{number}\n" for number in range(100)]
     [content] = await step(client, id, "b", "cat /root/count")
