@@ -1,0 +1,204 @@
+"""`make demo`: every task built, played by its solution and by doing nothing over HTTP, and one episode replayed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import uvloop
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from envfarm.envs.base import Images
+from envfarm.orchestrator import policies
+from envfarm.orchestrator.cli.output import console, table
+from envfarm.orchestrator.cli.remote import connect
+from envfarm.orchestrator.replay import replay
+from envfarm.orchestrator.settings import Settings, load
+from envfarm.orchestrator.wire import open_artifacts, open_backend, open_images, open_registry
+from envfarm.tasks.spec import Task
+from envfarm.toolbox.errors import FarmError
+from envfarm.trainers.client import Client, ClientError, Json
+
+JOBS = max(2, os.cpu_count() or 2)
+"""Builds, and episodes, at a time."""
+
+
+@dataclass(slots=True)
+class Row:
+    """One task's line of the table."""
+
+    task: Task
+    build: float | None = None  # seconds
+    seconds: float = 0.0  # of playing and scoring, both episodes
+    oracle: float | None = None
+    noop: float | None = None
+    episode: str | None = None  # the one that the solution played
+    why: str = ""
+
+    @property
+    def sound(self) -> bool:
+        """Whether the solution earned the full mark and doing nothing earned nothing."""
+        return self.oracle == self.task.config.envfarm.full_mark and self.noop == 0.0
+
+
+class Stage:
+    """Shows how far a stage is: a bar for people, a line for each item in a log."""
+
+    def __init__(self, what: str, total: int) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
+        self._task = self._bar.add_task(what, total=total)
+        self._what, self._total, self._done = what, total, 0
+
+    def __enter__(self) -> Stage:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def done(self, item: str) -> None:
+        """One more item is done."""
+        self._done += 1
+        self._bar.advance(self._task)
+        if not console.is_terminal:
+            _say(f"{self._what} {self._done}/{self._total}: {item}")
+
+
+async def demo(settings: Settings) -> bool:
+    """Run it all; whether everything came out as it should."""
+    started = time.monotonic()
+    registry = open_registry(settings)
+    rows = [Row(task) for task in registry]
+    broken = registry.errors()
+    for id, error in broken.items():
+        _say(f"{id}: {error}")
+    images = open_images(settings)
+    await _each("built", rows, lambda row: _build(row, images))
+    async with connect(settings) as client:
+        await _each("played", [row for row in rows if row.build is not None], lambda row: _play(row, client))
+        _show(rows)
+        same = await _replay([row for row in rows if row.sound], client, settings)
+    sound = sum(row.sound for row in rows)
+    _say(f"{sound} of {len(rows)} tasks are sound, in {time.monotonic() - started:.0f} s")
+    _say(
+        f"{settings.data.absolute()}: builds/ (their logs), artifacts/ (diffs, reports, outputs), "
+        "envfarm.db (see `envfarm episodes list`)"
+    )
+    return sound == len(rows) > 0 and same and not broken
+
+
+async def _each(what: str, rows: Sequence[Row], work: Callable[[Row], Awaitable[None]]) -> None:
+    """Do the work for all rows, `JOBS` at a time; a failure is that row's."""
+    room = asyncio.Semaphore(JOBS)
+
+    async def one(row: Row, stage: Stage) -> None:
+        async with room:
+            try:
+                await work(row)
+            except (FarmError, ClientError) as error:
+                row.why = " ".join(str(error).split())
+        stage.done(row.task.id + (f": {row.why}" if row.why and not row.sound else ""))
+
+    with Stage(what, len(rows)) as stage:
+        await asyncio.gather(*(one(row, stage) for row in rows))
+
+
+async def _build(row: Row, images: Images) -> None:
+    started = time.monotonic()
+    await images.agent(row.task)
+    await images.verifier(row.task)
+    row.build = time.monotonic() - started
+
+
+async def _play(row: Row, client: Client) -> None:
+    started = time.monotonic()
+    async with _episode(client, row.task) as episode:
+        row.episode = episode["id"]
+        for call in policies.oracle(row.task):
+            await client.step(episode["id"], [call.model_dump()])
+        row.oracle = await _reward(row, client, episode)
+    async with _episode(client, row.task) as episode:
+        row.noop = await _reward(row, client, episode)
+    row.seconds = time.monotonic() - started
+
+
+@asynccontextmanager
+async def _episode(client: Client, task: Task) -> AsyncIterator[Json]:
+    [episode] = await client.create(task.id, run="demo")
+    try:
+        yield episode
+    except BaseException:
+        await client.cancel(episode["id"])
+        raise
+
+
+async def _reward(row: Row, client: Client, episode: Json) -> float | None:
+    await client.finish(episode["id"])
+    reward = await client.wait_reward(episode["id"])
+    row.why = row.why or reward["reason"] or ("" if reward["status"] == "done" else reward["status"])
+    value: float | None = reward["value"]
+    return value
+
+
+async def _replay(sound: Sequence[Row], client: Client, settings: Settings) -> bool:
+    """Play a recorded episode again in a fresh sandbox; whether every observation and the reward came out the same."""
+    if not sound or not sound[0].episode:
+        return False
+    id, task = sound[0].episode, sound[0].task
+    episode = {**await client.episode(id), "steps": [step async for step in client.steps(id)]}
+    backend = open_backend(settings)
+    try:
+        played = await replay(
+            episode,
+            task,
+            backend=backend,
+            images=open_images(settings),
+            artifacts=open_artifacts(settings),
+            owner=f"demo-{os.getpid()}",
+        )
+    finally:
+        await backend.close()
+    result = "matches" if played.matches else f"differs: {played.difference}"
+    _say(f"replay of {id} ({task.id}): {played.steps} steps, {result}")
+    return played.matches
+
+
+def _show(rows: Sequence[Row]) -> None:
+    lines = [
+        {
+            "task": row.task.id,
+            "kind": row.task.kind,
+            "language": row.task.config.envfarm.language,
+            "build s": None if row.build is None else round(row.build, 1),
+            "solution": row.oracle,
+            "nothing": row.noop,
+            "play s": round(row.seconds, 1),
+            "sound": "yes" if row.sound else f"NO: {row.why or 'see `envfarm episodes show`'}",
+        }
+        for row in rows
+    ]
+    table(lines, ["task", "kind", "language", "build s", "solution", "nothing", "play s", "sound"])
+
+
+def _say(line: str) -> None:
+    console.print(line, soft_wrap=True, markup=False)
+
+
+def main() -> None:
+    """Exit code 0 when all is as it should be, 1 when something is off, 3 when the farm cannot."""
+    try:
+        fine = uvloop.run(demo(load().settings))
+    except FarmError as error:
+        _say(f"error: {' '.join(str(error).split())}")
+        sys.exit(3)
+    sys.exit(0 if fine else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""`make demo`, on tasks of the test's own: its table, its replay, and an exit code that tells when something is off."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+FILES = {
+    "task.toml": "",
+    "instruction.md": "Write hello into /app/hello.txt.",
+    "environment/Dockerfile": "FROM debian:12\nWORKDIR /app\n",
+    "solution/solve.sh": "echo hello > /app/hello.txt\n",
+}
+FAIR = "grep -qx hello /app/hello.txt && echo 1 > /logs/verifier/reward.txt || echo 0 > /logs/verifier/reward.txt\n"
+LENIENT = "echo 1 > /logs/verifier/reward.txt\n"
+
+
+def write(folder: Path, test: str) -> None:
+    for name, text in {**FILES, "tests/test.sh": test}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
+def demo(folder: Path) -> subprocess.CompletedProcess[str]:
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("ENVFARM_")}
+    return subprocess.run(
+        [sys.executable, "-m", "envfarm.orchestrator.demo"],
+        cwd=folder,
+        env=clean | {"ENVFARM_TASKS": "tasks", "ENVFARM_SAMPLES": "false"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_sound_tasks_and_a_replay_that_matches(tmp_path: Path, docker_base: str) -> None:
+    write(tmp_path / "tasks/hello", FAIR)
+    done = demo(tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    [row] = [line.split() for line in done.stdout.splitlines() if line.startswith("hello")]
+    assert (row[4], row[5], row[7]) == ("1", "0", "yes")
+    assert "1 of 1 tasks are sound" in done.stderr
+    assert "1 steps, matches" in done.stderr
+    assert str(tmp_path / "envfarm-data") in done.stderr
+
+
+def test_one_unsound_and_one_broken_task_are_named_and_the_rest_is_played(tmp_path: Path, docker_base: str) -> None:
+    write(tmp_path / "tasks/fair", FAIR)
+    write(tmp_path / "tasks/lenient", LENIENT)
+    write(tmp_path / "tasks/unbuildable", FAIR)
+    (tmp_path / "tasks/unbuildable/environment/Dockerfile").write_text("FROM debian:12\nRUN exit 3\n")
+    done = demo(tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    rows = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert rows["fair"].rstrip().endswith("yes")
+    assert "NO" in rows["lenient"]
+    assert "NO" in rows["unbuildable"]
+    assert "1 of 3 tasks are sound" in done.stderr
