@@ -14,7 +14,7 @@ from envfarm.tasks.factory import trees
 from envfarm.tasks.factory.languages.base import Language, Project
 from envfarm.tasks.factory.leaks import common, compiled, distinctive, history, releases, search
 from envfarm.tasks.factory.outcomes import Bench, Found, NotSound, mine
-from envfarm.tasks.factory.write import Folder
+from envfarm.tasks.factory.write import Folder, without
 from envfarm.tasks.runners.base import Runner
 from envfarm.toolbox.errors import BadRequest
 from envfarm.toolbox.sandboxes.base import Backend, Sandbox, SandboxSpec
@@ -84,6 +84,7 @@ class Workshop:
         bench = Bench(self.backend, image, runner, folder.test_paths, fix, self.owner, self.timeout)
         found = await mine(bench, progress=self.progress)
         folder.fail_to_pass, folder.pass_to_pass = found.fail_to_pass, found.pass_to_pass
+        folder.test_command = without(runner.name, folder.test_command, found.failing)
         folder.write(draft)
         return found
 

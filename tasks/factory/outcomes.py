@@ -6,7 +6,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from envfarm.tasks.runners.base import Outcome, Runner
@@ -36,8 +36,8 @@ class Found:
     fail_to_pass: tuple[str, ...]
     pass_to_pass: tuple[str, ...]
     left_out: Mapping[str, int]  # reason to number of tests
-    exit_code: int | None  # of the whole suite after the fix
-    seconds: float  # of one run after the fix
+    failing: tuple[str, ...] = ()  # tests that fail after the fix too
+    seconds: float = 0.0  # of one run after the fix
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +94,10 @@ async def mine(bench: Bench, *, progress: Callable[[str], None] = lambda _: None
         run = await bench.run(fixed=False)
         _check(run, "without the fix")
         before.append(run.outcomes)
-    return sort_out(before, after, exit_code=last.exit_code, seconds=last.seconds)
+    return replace(sort_out(before, after), seconds=last.seconds)
 
 
-def sort_out(
-    before: Sequence[Outcomes], after: Sequence[Outcomes], *, exit_code: int | None = None, seconds: float = 0.0
-) -> Found:
+def sort_out(before: Sequence[Outcomes], after: Sequence[Outcomes]) -> Found:
     """Fail-to-pass and pass-to-pass by what every run of a side agrees on. Raises NotSound."""
     left_out: Counter[str] = Counter()
     fail_to_pass: dict[str, list[str]] = {}
@@ -120,7 +118,8 @@ def sort_out(
         raise NotSound(f"no test fails before the fix and passes after it{_reasons(left_out)}")
     if not pass_to_pass:
         raise NotSound(f"no test passes before and after the fix{_reasons(left_out)}")
-    return Found(chosen, tuple(pass_to_pass), dict(left_out), exit_code, seconds)
+    failing = {test for run in after for test, outcome in run.items() if outcome in ("failed", "error")}
+    return Found(chosen, tuple(pass_to_pass), dict(left_out), tuple(sorted(failing)))
 
 
 def _unusable(test: str, old: set[Outcome | None], new: set[Outcome | None], *, loads: bool) -> str | None:
