@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -67,7 +68,7 @@ async def verify(
         raise TaskError(f"{task.path}/task.toml: [envfarm] fail_to_pass: names no test, so nothing could be scored")
     async with fresh(spec) as sandbox:
         bench = await _prepare(task, runner, changes, spec, fresh, sandbox)
-        planted = _plant(bench, canaries, rng)
+        planted = await asyncio.to_thread(_plant, bench, canaries, rng)
         run = await _run(bench, sandbox, planted, bench.changes)
     verdict = Verdict(runs=[run], changes=bench.changes, pristine=bench.pristine)
     verdict.planted = {"canaries_must_fail": sorted(planted.must_fail), "canaries_must_pass": sorted(planted.must_pass)}
@@ -79,7 +80,7 @@ async def verify(
 
 
 async def _decoy_run(bench: _Bench, verdict: Verdict, rng: random.Random) -> None:
-    planted = _plant(bench, decoys, rng)
+    planted = await asyncio.to_thread(_plant, bench, decoys, rng)
     expected = {test.partition("[")[0] for test in bench.task.config.envfarm.fail_to_pass}
     verdict.planted["decoys"] = sorted(expected & planted.must_fail.keys())
     async with bench.fresh(bench.spec) as sandbox:

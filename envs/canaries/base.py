@@ -13,6 +13,7 @@ from envfarm.tasks.runners.base import Outcome
 MAX_PLACES = 25
 """Files that get canaries in one run; those that hold fail-to-pass tests come first."""
 
+_ENOUGH = 8  # words: 1,600 names and more of two to four of them
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
@@ -24,6 +25,7 @@ class Template:
     name: str  # as it is written
     start: int
     end: int
+    scope: str = ""  # tells apart the blocks of a file that tests stand in, where ids do not
 
 
 class Language(Protocol):
@@ -118,15 +120,42 @@ def canaries(
     found = {path: language.templates(places[path], text, tests) for path, text in files.items()}
     order = sorted(files, key=lambda path: (not any(t.test in _plain(first) for t in found[path]), path))
     covered: set[str] = set()
+    names = _Names(language, "\n".join(files.values()), rng)
     for path in order[:MAX_PLACES]:
         if found[path]:
-            planted.files[path] = _among(language, files[path], found[path], places[path], first, planted, rng).encode()
+            text = _among(language, files[path], found[path], places[path], first, planted, names)
+            planted.files[path] = text.encode()
             covered.add(places[path])
     for path in order[:MAX_PLACES]:
         if places[path] not in covered and any(test.startswith(f"{places[path]}::") for test in tests):
             covered.add(places[path])
-            _beside(language, path, files[path], places[path], planted, rng)
+            _beside(language, path, files[path], places[path], planted, names)
+    planted.names = names.taken
     return planted
+
+
+class _Names:
+    """Names that no file has, each given once, of words that stand in the tests."""
+
+    def __init__(self, language: Language, corpus: str, rng: random.Random) -> None:
+        self.taken: set[str] = set()
+        self.rng = rng
+        self._language = language
+        self._corpus = corpus
+
+    def fresh(self, templates: Sequence[Template], text: str, like: str) -> str:
+        """A name of two to four words, of the other tests' names first."""
+        words = _words(" ".join(template.name for template in templates))
+        if len(words) < _ENOUGH:
+            words = sorted({*words, *_words(text)}) or ["case"]
+        for count in range(1000):
+            chosen = self.rng.sample(words, min(len(words), self.rng.randint(2, 4)))
+            numbered = count >= 50 or len(words) < _ENOUGH
+            name = self._language.name([*chosen, str(self.rng.randint(2, 999))] if numbered else chosen, like)
+            if name not in self.taken and name not in self._corpus:
+                self.taken.add(name)
+                return name
+        raise ValueError("no name is free")
 
 
 def _among(
@@ -136,33 +165,30 @@ def _among(
     place: str,
     first: Collection[str],
     planted: Planted,
-    rng: random.Random,
+    names: _Names,
 ) -> str:
-    words, taken = _vocabulary(templates), {template.name for template in templates}
-    real = set(taken)
+    rng, original = names.rng, text
     chosen = [template for template in templates if template.test in _plain(first)] or templates
     inserts: list[tuple[int, str]] = []
     for template in dict.fromkeys([rng.choice(chosen), rng.choice(templates)]):
-        name = _fresh(language, words, template.name, taken, text, rng)
+        name = names.fresh(templates, original, template.name)
         copy = language.failing(text[template.start : template.end], template, name, rng, alone=False)
         if copy is not None:
             inserts.append((_after(template, templates, rng), copy))
             planted.must_fail[_renamed(template, name)] = place
     template = rng.choice(templates)
-    name = _fresh(language, words, template.name, taken, text, rng)
+    name = names.fresh(templates, original, template.name)
     copy = language.passing(text[template.start : template.end], template, name, rng)
     inserts.append((_after(template, templates, rng), copy))
     planted.must_pass[_renamed(template, name)] = place
-    planted.names |= taken - real
     for at, copy in sorted(inserts, reverse=True):
         text = f"{text[:at].rstrip()}\n\n{copy.rstrip()}\n{text[at:]}"
     return text
 
 
-def _beside(language: Language, path: str, text: str, place: str, planted: Planted, rng: random.Random) -> None:
-    words = _vocabulary([Template("", path.rpartition("/")[2].partition(".")[0] + "_case", 0, 0)])
-    names = [_fresh(language, words, "", set(), text, rng) for _ in range(2)]
-    new, source, fails, passes = language.standalone(path, text, names[0], names[1], rng)
+def _beside(language: Language, path: str, text: str, place: str, planted: Planted, names: _Names) -> None:
+    one, two = (names.fresh([], text, "") for _ in range(2))
+    new, source, fails, passes = language.standalone(path, text, one, two, names.rng)
     planted.files[new] = source.encode()
     for test, group in ((fails, planted.must_fail), (passes, planted.must_pass)):
         group[f"{place}{test}" if test.startswith("::") else test] = place
@@ -206,21 +232,11 @@ def _renamed(template: Template, name: str) -> str:
 
 def _after(template: Template, templates: list[Template], rng: random.Random) -> int:
     """The end of a random sibling that does not come before the template: a real test runs before its copy."""
-    scope = template.test.removesuffix(template.name)
-    later = [t for t in templates if t.start >= template.start and t.test.removesuffix(t.name) == scope]
+    scope = template.test.removesuffix(template.name), template.scope
+    later = [t for t in templates if t.start >= template.start and (t.test.removesuffix(t.name), t.scope) == scope]
     return rng.choice(later).end
 
 
-def _vocabulary(templates: Sequence[Template]) -> list[str]:
-    words = {word.lower() for template in templates for word in _WORDS.findall(template.name)}
-    return sorted(words - {"test", "it", "should"}) or ["case"]
-
-
-def _fresh(language: Language, words: Sequence[str], like: str, taken: set[str], text: str, rng: random.Random) -> str:
-    for count in range(1000):
-        chosen = rng.sample(words, min(len(words), rng.randint(2, 4)))
-        name = language.name(chosen if count < 50 else [*chosen, str(rng.randint(2, 99))], like)
-        if name not in taken and name not in text:
-            taken.add(name)
-            return name
-    raise ValueError("no name is free")
+def _words(text: str) -> list[str]:
+    words = {word.lower() for word in _WORDS.findall(text) if 2 < len(word) < 12}
+    return sorted(words - {"test", "should"})

@@ -11,7 +11,7 @@ from envfarm.envs.canaries.base import Template
 from envfarm.envs.canaries.words import call_arguments, other_literal, pair
 
 _TEST = re.compile(
-    r"^([ \t]*)(?:it|test|specify|tape)\((?P<quote>['\"`])(?P<name>[^'\"`\\\n]+)(?P=quote), *"
+    r"^([ \t]*)(?:it|test|specify|tape|\w{1,4}\.test)\((?P<quote>['\"`])(?P<name>[^'\"`\\\n]+)(?P=quote), *"
     r"(?:async )?(?:function ?\w* ?\((?P<one>\w*)\)|\((?P<two>\w*)\) =>|(?P<three>\w+) =>) ?\{\n"
     r".*?^\1\}\);?\n",
     re.M | re.S,
@@ -27,26 +27,28 @@ class JavaScript:
     def templates(self, place: str, text: str, tests: Collection[str]) -> list[Template]:
         """Calls whose name belongs to one test of the file only and whose function does not wait for a callback."""
         found: dict[str, Template | None] = {}
-        for match in _TEST.finditer(text):
+        for match in _tests(text):
             name = match["name"]
             own = [t for t in tests if t.startswith(f"{place}::") and re.search(rf"(^|[: >]){re.escape(name)}$", t)]
             parameter = match["one"] or match["two"] or match["three"] or ""
-            fit = len(own) == 1 and parameter in ("", "t", "test", "assert") and ".skip" not in match[0]
-            if fit:
-                found[own[0]] = None if own[0] in found else Template(own[0], name, match.start(), match.end())
+            if len(own) == 1 and _is_object(parameter, match[0]) and ".skip" not in match[0]:
+                template = Template(own[0], name, match.start(), match.end(), _block(text, match.start(), match[1]))
+                found[own[0]] = None if own[0] in found else template
         return sorted((template for template in found.values() if template), key=lambda template: template.start)
 
     def name(self, words: Sequence[str], like: str) -> str:
         """The words with spaces; with `should` in front where the other test has it."""
         return " ".join(["should", *words] if like.startswith("should ") else words)
 
-    def failing(self, source: str, template: Template, name: str, rng: random.Random, *, alone: bool) -> str:
+    def failing(self, source: str, template: Template, name: str, rng: random.Random, *, alone: bool) -> str | None:
         """A wrong expectation in one of the test's own assertions, else a failed one at its start."""
         renamed = source.replace(template.name, name, 1)
         edits = _wrong_values(renamed, rng) if not re.search(r"^\s*return\b", renamed, re.M) else []
         if edits:
             start, end, wrong = rng.choice(edits)
             return renamed[:start] + wrong + renamed[end:]
+        if _parameter(source) and f"{_parameter(source)}.plan(" in source:
+            return None  # one assertion more would not be in the plan, and end another test
         head, _, body = renamed.partition("\n")
         one, two = pair(rng)
         # What is thrown in a test of tape ends the whole process.
@@ -77,6 +79,35 @@ class JavaScript:
             )
             tests += f"{function}({json.dumps(title)}, function ({'t' if taped else ''}) {{\n{body}}});\n"
         return path, f"{text.rstrip()}\n{tests}", f"::{name}", f"::{other}"
+
+
+def _is_object(parameter: str, source: str) -> bool:
+    """Whether a test's parameter is what its assertions are called on, and no callback."""
+    callback = parameter in ("done", "cb", "next", "callback") or re.search(rf"\b{parameter or '#'}\(", source)
+    return not parameter or (not callback and f"{parameter}." in source)
+
+
+def _tests(text: str) -> list[re.Match[str]]:
+    """The calls that hold no other."""
+    found: list[re.Match[str]] = []
+    at = 0
+    while match := _TEST.search(text, at):
+        at = text.index("\n", match.start()) + 1
+        if found and match.end() <= found[-1].end():
+            found.pop()
+        found.append(match)
+    return found
+
+
+def _block(text: str, start: int, indent: str) -> str:
+    """Where the block begins that a line stands in: the nearest line above with less of an indentation."""
+    while start > 0 and indent:
+        end = start - 1
+        start = text.rfind("\n", 0, end) + 1
+        line = text[start:end]
+        if line.strip() and len(line) - len(line.lstrip(" \t")) < len(indent):
+            return str(start)
+    return ""
 
 
 def _indent(source: str) -> str:
