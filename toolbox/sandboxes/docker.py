@@ -38,6 +38,8 @@ CAPABILITIES = (
 DEFAULT_URL = "unix:///var/run/docker.sock"
 RUNTIMES = {"runc": None, "gvisor": "runsc"}
 START_TIMEOUT = 60.0
+REMOVAL = 0.5
+"""Seconds that the engine may take from the end of a container's main process to the container's removal."""
 MAIN = (
     'if command -v bash >/dev/null 2>&1; then exec bash --norc --noprofile -c \'eval "$ENVFARM"\' "$0" "$1"; fi; '
     'eval "$ENVFARM"'
@@ -209,6 +211,14 @@ class DockerBackend:
             return SandboxLost(f"the engine is gone: {error}", cause="engine")
         if state["OOMKilled"]:
             return SandboxLost("the sandbox ran out of memory", cause="oom")
+        if not state["Running"]:  # a removal kills first
+            await asyncio.sleep(REMOVAL)
+            try:
+                await self._call(self.client.api.inspect_container, container)
+            except SandboxLost as error:
+                return error
+            except BackendUnavailable as error:
+                return SandboxLost(f"the engine is gone: {error}", cause="engine")
         if state["Running"]:
             return SandboxLost("the stream to the sandbox broke", cause="stream")
         return SandboxLost(f"the sandbox's main process was killed (exit code {state['ExitCode']})", cause="killed")

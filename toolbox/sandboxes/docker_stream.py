@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 from envfarm.toolbox.errors import BackendUnavailable, SandboxError, SandboxLost
 
 _HEADER = struct.Struct(">BxxxL")
+ATTACH = 30.0
+"""Seconds in which the engine must answer a request to attach."""
 _WRITE_HIGH = 1 << 20
 
 
@@ -124,5 +126,13 @@ async def attach(
         f"POST /containers/{container}/attach?{query} HTTP/1.1\r\nHost: docker\r\n"
         "Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n\r\n".encode()
     )
-    await stream.upgraded
+    try:
+        async with asyncio.timeout(ATTACH):
+            await stream.upgraded
+    except TimeoutError:
+        stream.close()
+        raise BackendUnavailable(f"the engine at {url} did not attach in {ATTACH:g} s") from None
+    except BaseException:
+        stream.close()
+        raise
     return stream

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from envfarm.toolbox.errors import FileProblem
 from envfarm.toolbox.sandboxes.base import ExecResult
 from envfarm.toolbox.sandboxes.scripts import quote
-from envfarm.toolbox.sandboxes.shell import ANSWER, Shell
+from envfarm.toolbox.sandboxes.shell import Shell
+from envfarm.toolbox.sandboxes.supervisor import ANSWER
 
 INLINE = 32 << 10
 """Bytes of a file that go as text of the script itself, which saves four processes."""

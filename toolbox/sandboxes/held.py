@@ -10,7 +10,8 @@ from envfarm.toolbox.errors import SandboxError, SandboxLost
 from envfarm.toolbox.sandboxes import files, scripts
 from envfarm.toolbox.sandboxes.base import OUTPUT_LIMIT, ExecResult, Output, Sandbox, SandboxSpec
 from envfarm.toolbox.sandboxes.replay import History
-from envfarm.toolbox.sandboxes.shell import Session, Shell
+from envfarm.toolbox.sandboxes.session import Session
+from envfarm.toolbox.sandboxes.shell import Shell
 from envfarm.toolbox.sandboxes.stream import Capture
 
 START = 60.0

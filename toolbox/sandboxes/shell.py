@@ -1,227 +1,32 @@
-"""The held shell: one stream to a sandbox's main process that carries every command, one at a time."""
+"""The held shell: commands over one supervisor, one at a time, in fresh shells and in sessions."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
-import json
-import secrets
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
 
 from envfarm.toolbox.errors import SandboxError, SandboxLost
 from envfarm.toolbox.sandboxes import scripts
 from envfarm.toolbox.sandboxes.base import OUTPUT_LIMIT, ExecResult
 from envfarm.toolbox.sandboxes.replay import History, Replay
-from envfarm.toolbox.sandboxes.stream import TOKEN, Capture, Reader
+from envfarm.toolbox.sandboxes.session import Pending, Session
+from envfarm.toolbox.sandboxes.supervisor import ANSWER, Supervisor
 
-HEADER = 128
 LOOK_FIRST, LOOK_LAST = 0.25, 5.0
 """Seconds until the farm first asks whether a silent command's watcher lives, and between such looks at most."""
 PRELUDE = 5.0
 """Seconds in which a session's shell must take up the state of the one before it."""
-ANSWER = 60.0
-"""Seconds in which the supervisor, which only reads, must answer."""
 
 
-class Wire(Protocol):
-    """The way to the main process's standard input."""
-
-    def write(self, data: bytes) -> None:
-        """Queue bytes."""
-
-    async def drain(self) -> None:
-        """Wait until most of what is queued has gone."""
-
-    def close(self) -> None:
-        """Let go; the main process lives on."""
-
-
-@dataclass(slots=True)
-class Session:
-    """A named shell that lasts from command to command."""
-
-    slot: int
-    name: str
-    user: str | None
-    cwd: str | None
-    env: Mapping[str, str]
-    live: bool = False  # its shell was started and has not been seen to end
-    ready: bool = False  # that shell got through its prelude
-    pid: str = "-"  # of its shell, as the sandbox counts
-    token: bytes | None = None  # of its shell's markers
-    restore: bool = False  # there is a state to take up, and no shell failed to do so
-
-    def label(self) -> str:
-        """What the supervisor keeps of it for a farm that starts again."""
-        about = [self.name, self.user, self.cwd, dict(self.env)]
-        return base64.urlsafe_b64encode(json.dumps(about).encode()).decode()
-
-    @classmethod
-    def from_label(cls, slot: int, label: str) -> Session:
-        """The session that a label describes; its shell is taken to live."""
-        name, user, cwd, env = json.loads(base64.urlsafe_b64decode(label))
-        return cls(slot, name, user, cwd, env, live=True, ready=True, restore=True)
-
-
-class Pending:
-    """A command on its way."""
-
-    __slots__ = ("began", "captures", "code", "died", "ended", "seen", "session", "waiter")
-
-    def __init__(self, limit: int | None, *, spool: bool, session: Session | None = None) -> None:
-        self.session = session
-        self.captures = {1: Capture(limit, spool=spool), 2: Capture(limit, spool=spool)}
-        self.began = False  # the shell has taken the command up
-        self.seen: set[int] = set()
-        self.code = 0
-        self.died = False
-        self.ended = False
-        self.waiter: asyncio.Future[None] | None = None
-
-    @property
-    def pid(self) -> str:
-        """The process id of its session's shell, `-` when it has none."""
-        return "-" if self.session is None else self.session.pid
-
-    def wake(self) -> None:
-        """Let whoever waits look again."""
-        if self.waiter is not None and not self.waiter.done():
-            self.waiter.set_result(None)
-
-
-class Shell:
-    """What the farm knows about one supervisor. Calls must not overlap: the sandbox above holds a lock."""
+class Shell(Supervisor):
+    """Runs commands. Calls must not overlap: the sandbox above holds a lock."""
 
     def __init__(self, secret: str) -> None:
-        self.kind: scripts.Kind = "bash"
-        self.reader = Reader()
-        self.reader.authentic = self.authentic
-        self.wire: Wire | None = None
-        self._key = secret.encode()
-        self._count = secrets.randbits(32)  # so that two processes of the farm hardly ever use a token twice
-        self._pending: Pending | None = None
-        self._lost: SandboxLost | None = None
+        super().__init__(secret)
         self._cleanup: asyncio.Task[None] | None = None
-        self._replay: Replay | None = None
         self.recovered: tuple[str, Pending, str] | None = None  # the command that ran when an earlier farm went away
-        self._asked: dict[bytes, asyncio.Future[tuple[bytes, bytes]]] = {}
-        self.hello = self.token("hello")
-        self.greeting = self.expect(self.hello)
 
-    # tokens and frames
-
-    def token(self, name: str | None = None) -> str:
-        """A name for a command's markers: a nonce and its signature.
-
-        A command with an id gets its nonce from the id, so that a later process of the farm finds its markers again.
-        """
-        if name is None:
-            self._count = (self._count + 1) & 0xFFFFFFFF
-            nonce = f"{self._count:08x}"
-        else:
-            nonce = hashlib.blake2b(name.encode(), digest_size=4).hexdigest()
-            return nonce + self._sign(name, "id")
-        return nonce + self._sign(nonce, "n")
-
-    def _sign(self, text: str, kind: str) -> str:
-        return hashlib.blake2b(f"{kind}:{text}".encode(), key=self._key, digest_size=TOKEN // 2 - 4).hexdigest()
-
-    def authentic(self, token: bytes) -> bool:
-        """Whether a farm with our secret made a token, for anything but a command with an id."""
-        try:
-            text = token.decode("ascii")
-        except UnicodeDecodeError:
-            return False
-        return text[8:] == self._sign(text[:8], "n")
-
-    def send(self, op: str, token: str, text: bytes = b"", slot: object = "-", ident: str = "-") -> None:
-        """Send one frame. Raises SandboxLost."""
-        if self._lost is not None:
-            raise self._lost
-        if self.kind == "sh" and text and not text.endswith(b"\n"):
-            text += b"\n"
-        lines = text.count(b"\n") if self.kind == "sh" else 0
-        head = f"@ {op} {token} {len(text)} {lines} {slot} {ident}"
-        assert self.wire is not None
-        self.wire.write(head.ljust(HEADER - 1).encode() + b"\n" + text)
-
-    async def ask(
-        self, op: str, slot: object = "-", ident: str = "-", *, timeout: float = ANSWER
-    ) -> tuple[bytes, bytes]:
-        """Send a frame that the supervisor itself answers; returns the answer's kind and arguments."""
-        token = self.token()
-        answer = self.expect(token)
-        self.send(op, token, slot=slot, ident=ident)
-        return await self.answered(token, answer, timeout)
-
-    def expect(self, token: str) -> asyncio.Future[tuple[bytes, bytes]]:
-        """A future for the supervisor's answer, which comes on both streams: it is done after the second."""
-        key = token.encode()
-        answer: asyncio.Future[tuple[bytes, bytes]] = asyncio.get_running_loop().create_future()
-        first: list[int] = []
-
-        def handler(stream: int, kind: bytes, rest: bytes) -> None:
-            first.append(stream)
-            if len(first) == 2:
-                del self.reader.handlers[key]
-                self._asked.pop(key, None)
-                if not answer.done():
-                    answer.set_result((kind, rest))
-
-        self._asked[key] = answer
-        self.reader.handlers[key] = handler
-        return answer
-
-    async def answered(
-        self, token: str, answer: asyncio.Future[tuple[bytes, bytes]], timeout: float
-    ) -> tuple[bytes, bytes]:
-        """Wait for an answer. Raises SandboxLost when none comes."""
-        try:
-            async with asyncio.timeout(timeout):
-                return await answer
-        except TimeoutError:
-            self.fail(SandboxLost(f"the sandbox's main process did not answer in {timeout:g} s", cause="stream"))
-            raise self.lost from None
-        finally:
-            self._asked.pop(token.encode(), None)
-
-    # what the stream brings
-
-    def feed(self, stream: int, data: bytes) -> None:
-        """Take bytes that the main process wrote."""
-        if self._replay is not None:
-            self._replay.add(stream, data)
-        else:
-            self.reader.feed(stream, data)
-
-    def fail(self, error: SandboxLost) -> None:
-        """The stream is gone: end everything that waits."""
-        if self._lost is None:
-            self._lost = error
-        for answer in self._asked.values():
-            if not answer.done():
-                answer.set_exception(self._lost)
-                answer.exception()  # nobody may be waiting any more
-        self._asked.clear()
-        if self._replay is not None:
-            self._replay.fail(self._lost)
-        if self._pending is not None:
-            self._pending.wake()
-
-    @property
-    def lost(self) -> SandboxLost:
-        """Why the stream is gone."""
-        assert self._lost is not None
-        return self._lost
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether the stream is gone."""
-        return self._lost is not None
+    # markers
 
     def _watch(self, token: str, pending: Pending) -> None:
         """Take a command's markers."""

@@ -1,4 +1,4 @@
-"""The conformance suite's variants: every back end and image must behave the same, except where `Variant` says why not."""
+"""The conformance suite's variants: all must behave the same, except where `Variant` says why one cannot."""
 
 from __future__ import annotations
 

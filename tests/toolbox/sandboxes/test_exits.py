@@ -19,7 +19,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_every_exit_code(sandbox: Sandbox, session: str) -> None:
-    for code in range(0, 256):
+    for code in range(256):
         assert (await sandbox.run(f"(exit {code})", session=session)).exit_code == code
     for code in (0, 1, 2, 77, 126, 127, 128, 130, 255):
         result = await sandbox.run(f"exit {code}")
@@ -127,8 +127,8 @@ async def test_commands_around_every_limit(sandbox: Sandbox, session: str, size:
 
 @pytest.mark.parametrize(
     "word",
-    ["'", '"', "`id`", "$HOME", "$(id)", "\\", "\\\\", "!x", "a b\tc", "*", "?", "[a]", "~", "#", ";&|<>(){}", "--", "-n",
-     "\x01\x7f", "ünïcödé 漢字 🎉", "\udcff\udcfe", "a\nb\n", "%s%n", "\\n", "\r"],
+    ["'", '"', "`id`", "$HOME", "$(id)", "\\", "\\\\", "!x", "a b\tc", "*", "?", "[a]", "~", "#", ";&|<>(){}", "--",
+     "-n", "\x01\x7f", "ünïcödé 漢字 🎉", "\udcff\udcfe", "a\nb\n", "%s%n", "\\n", "\r"],
 )  # fmt: skip
 async def test_every_quoting(sandbox: Sandbox, session: str, word: str) -> None:
     expected = word.encode("utf-8", "surrogateescape")

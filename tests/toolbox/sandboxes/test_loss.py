@@ -1,0 +1,249 @@
+"""Conformance: a sandbox that dies is `SandboxLost` with its cause, and a restarted farm takes the living ones back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from envfarm.toolbox.errors import BackendUnavailable, ImageError, SandboxLost, SandboxStartError
+from envfarm.toolbox.sandboxes.base import Limits, Sandbox, SandboxSpec
+from envfarm.toolbox.sandboxes.docker import LEASE, DockerBackend
+from envfarm.toolbox.sandboxes.local import LocalBackend
+
+from .conftest import OWNER, Start, Variant
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def lost(sandbox: Sandbox, call: asyncio.Task[object]) -> SandboxLost:
+    """The error that a running call and every later one raise."""
+    with pytest.raises(SandboxLost) as running:
+        await call
+    with pytest.raises(SandboxLost) as later:
+        await sandbox.run("true")
+    assert running.value.cause == later.value.cause
+    with pytest.raises(SandboxLost):
+        await sandbox.read("/etc/passwd")
+    await sandbox.close()
+    await sandbox.close()
+    return running.value
+
+
+@pytest.mark.parametrize(("how", "cause"), [("kill", "killed"), ("remove", "removed"), ("stop", "killed")])
+async def test_a_container_that_goes_away(
+    isolated: Variant, start: Start, engine: docker.DockerClient, how: str, cause: str
+) -> None:
+    sandbox = await start()
+    call = asyncio.create_task(sandbox.run("sleep 100"))
+    await asyncio.sleep(0.5)
+    container = engine.containers.get(sandbox.id)
+    ways = {
+        "kill": container.kill,
+        "remove": lambda: container.remove(force=True),
+        "stop": lambda: container.stop(timeout=0),
+    }
+    await asyncio.to_thread(ways[how])
+    assert (await lost(sandbox, call)).cause == cause
+
+
+async def test_running_out_of_memory(isolated: Variant, start: Start) -> None:
+    sandbox = await start(limits=Limits(memory_mb=64, pids=64))
+    hog = sandbox.run("x=a; while :; do x=$x$x; done", timeout=60)
+    if isolated.spec.isolation == "gvisor":  # its kernel is one process to the host: it dies whole
+        with pytest.raises(SandboxLost) as error:
+            await hog
+        assert error.value.cause == "oom"
+    else:
+        assert (await hog).exit_code not in (0, None)  # only the command was killed, and the sandbox lives
+        assert (await sandbox.run("echo alive")).stdout == b"alive\n"
+
+
+async def test_the_main_process_out_of_memory(isolated: Variant, start: Start) -> None:
+    sandbox = await start(limits=Limits(memory_mb=32, pids=64))
+    with pytest.raises(SandboxLost) as error:
+        await sandbox.run("#" * (100 << 20), timeout=60)  # the main process holds a command before it passes it on
+    assert error.value.cause == "oom"
+
+
+@pytest.fixture
+def private_engine(tmp_path: Path, engine: docker.DockerClient, docker_busybox: str) -> Iterator[Engine]:
+    """A second engine in namespaces of its own, so that killing it ends all that it started and touches no other."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can start a second engine")
+    private = Engine(tmp_path)
+    try:
+        image = b"".join(engine.images.get(docker_busybox).save(named=True))
+        with contextlib.closing(docker.DockerClient(private.url)) as client:
+            client.images.load(image)
+        yield private
+    finally:
+        private.kill()
+
+
+class Engine:
+    """A `dockerd` of a test's own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.url = f"unix://{folder}/docker.sock"
+        (folder / "daemon.json").write_text("{}")
+        self._log = (folder / "log").open("wb")
+        self._process = subprocess.Popen(
+            ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "dockerd", f"--host={self.url}",
+             f"--data-root={folder}/data", f"--exec-root={folder}/exec", f"--pidfile={folder}/pid",
+             "--bridge=none", "--iptables=false", f"--config-file={folder}/daemon.json", "--storage-driver=vfs"],
+            stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
+        )  # fmt: skip
+        for _ in range(200):
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+                probe.connect(f"{folder}/docker.sock")
+                probe.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+                if b"200 OK" in probe.recv(100):
+                    return
+            time.sleep(0.1)
+        self.kill()
+        pytest.fail(f"no second engine: {(folder / 'log').read_text()[-1000:]}")
+
+    def kill(self) -> None:
+        """End it without warning, by the process that was started here."""
+        self._process.kill()
+        self._process.wait()
+        self._log.close()
+
+
+async def test_an_engine_that_is_killed_in_mid_command(private_engine: Engine, docker_busybox: str) -> None:
+    backend = DockerBackend(private_engine.url)
+    sandbox = await backend.start(SandboxSpec(image=docker_busybox), owner=OWNER, lease="engine")
+    call = asyncio.create_task(sandbox.run("sleep 100"))
+    await asyncio.sleep(0.3)
+    await asyncio.to_thread(private_engine.kill)
+    assert (await lost(sandbox, call)).cause == "engine"
+    with pytest.raises(SandboxLost) as error:
+        await backend.attach(sandbox.id)
+    assert error.value.cause == "engine"
+    await backend.close()
+
+
+async def test_gvisor_lets_root_end_its_own_sandbox(isolated: Variant, start: Start) -> None:
+    if isolated.spec.isolation != "gvisor":
+        pytest.skip("elsewhere process 1 cannot be killed from inside (test_sessions)")
+    sandbox = await start()
+    call = asyncio.create_task(sandbox.run("kill -9 1; sleep 100"))
+    assert (await lost(sandbox, call)).cause == "killed"
+
+
+async def test_a_farm_that_starts_again_takes_its_sandboxes_back(isolated: Variant, start: Start) -> None:
+    sandbox = await start()
+    await sandbox.run("cd /tmp; export KEPT=5; sleep 1000 &", session="agent", command_id="one")
+    running = asyncio.create_task(
+        sandbox.run(
+            "echo begun; printf 'a\\000\\377\\r\\n' >&2; sleep 2; echo end; exit 5", session="agent", command_id="two"
+        )
+    )
+    await asyncio.sleep(0.7)
+    await sandbox.detach()
+    with pytest.raises(SandboxLost):
+        await running
+    again = DockerBackend()
+    second = await again.attach(sandbox.id)
+    assert second.spec == sandbox.spec
+    assert await second.recover("unknown", timeout=10) is None
+    result = await second.recover("two", timeout=30)
+    assert result is not None
+    assert (result.exit_code, result.stdout, result.stderr) == (5, b"begun\nend\n", b"a\0\xff\r\n")
+    repeated = await second.run("echo this is not run", session="agent", command_id="two")
+    assert repeated.stdout == b"begun\nend\n"
+    assert (await second.run("pwd; echo $KEPT", session="agent")).stdout == b"/tmp\n5\n"
+    assert await second.processes()
+    await second.detach()
+    await again.close()
+
+
+async def test_a_command_that_ended_while_no_farm_ran(isolated: Variant, start: Start) -> None:
+    sandbox = await start()
+    script = "i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); done; sleep 0.5; exit 9"
+    running = asyncio.create_task(sandbox.run(script, command_id="three", output_limit=100))
+    await asyncio.sleep(0.1)
+    await sandbox.detach()
+    with pytest.raises(SandboxLost):
+        await running
+    await asyncio.sleep(2)
+    again = DockerBackend()
+    second = await again.attach(sandbox.id)
+    helper = await second.recover("three", timeout=10, output_limit=1 << 20)
+    assert helper is not None
+    assert (helper.exit_code, helper.stdout) == (9, b"".join(b"line %d\n" % i for i in range(2000)))
+    await second.run("echo a helper without an id")
+    await second.detach()
+    third = await again.attach(sandbox.id)
+    assert (await third.recover("three", timeout=10, output_limit=50)).stdout == b"line 0\nline 1\nline 2\nline" + (
+        b"".join(b"line %d\n" % i for i in range(1990, 2000))[-25:]
+    )  # fmt: skip
+    await third.detach()
+    await again.close()
+
+
+async def test_a_dead_sandbox_cannot_be_attached(isolated: Variant, start: Start, engine: docker.DockerClient) -> None:
+    sandbox = await start()
+    await sandbox.detach()
+    await asyncio.to_thread(engine.containers.get(sandbox.id).kill)
+    with pytest.raises(SandboxLost) as error:
+        await isolated.backend.attach(sandbox.id)
+    assert error.value.cause == "killed"
+    await sandbox.close()
+    with pytest.raises(SandboxLost) as error:
+        await isolated.backend.attach(sandbox.id)
+    assert error.value.cause == "removed"
+
+
+async def test_what_nobody_claims_is_reaped(variant: Variant, start: Start) -> None:
+    kept, orphan = await start(), await start()
+    found = {one.id: one for one in await variant.backend.find(OWNER)}
+    assert {kept.id, orphan.id} <= set(found)
+    assert found[kept.id].running
+    assert found[kept.id].lease == "own"
+    assert abs(found[kept.id].created - time.time()) < 300
+    others = set(found) - {orphan.id}
+    assert await variant.backend.reap(OWNER, keep=others) == [orphan.id]
+    assert orphan.id not in {one.id for one in await variant.backend.find(OWNER)}
+    assert (await kept.run("echo kept")).stdout == b"kept\n"
+    with pytest.raises(SandboxLost):
+        await orphan.run("true")
+    assert await variant.backend.find("somebody-else") == []
+
+
+async def test_labels_name_owner_and_lease(isolated: Variant, start: Start, engine: docker.DockerClient) -> None:
+    sandbox = await start()
+    assert engine.containers.get(sandbox.id).labels[LEASE] == "own"
+
+
+async def test_an_image_that_is_not_there(isolated: Variant) -> None:
+    spec = isolated.spec.model_copy(update={"image": "envfarm/no-such-image:0"})
+    with pytest.raises(ImageError, match="no-such-image"):
+        await isolated.backend.start(spec, owner=OWNER, lease="none")
+    await isolated.backend.close()
+
+
+async def test_what_cannot_be_offered_is_refused(variant: Variant) -> None:
+    if isinstance(variant.backend, LocalBackend):
+        bad = variant.spec.model_copy(update={"isolation": "gvisor"})
+    else:
+        bad = variant.spec.model_copy(update={"network": "allowlist", "allowed_hosts": ("example.org",)})
+    with pytest.raises(SandboxStartError):
+        await variant.backend.start(bad, owner=OWNER, lease="none")
+    await variant.backend.close()
+
+
+async def test_no_engine(tmp_path: Path) -> None:
+    backend = DockerBackend(f"unix://{tmp_path}/none.sock")
+    with pytest.raises(BackendUnavailable, match=r"none\.sock.*docker_url"):
+        await backend.start(SandboxSpec(image="x"), owner=OWNER, lease="none")
+    await backend.close()
