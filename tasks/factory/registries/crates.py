@@ -13,6 +13,7 @@ import orjson
 from envfarm.tasks.factory.registries.base import Release, Web, no_version, verify
 from envfarm.toolbox.errors import BadRequest
 
+_INDEX = "https://index.crates.io"
 _DOWNLOADS = "https://static.crates.io/crates"
 
 
@@ -23,7 +24,7 @@ class Crates:
     language = "rust"
 
     def __init__(self, index: str | None = None) -> None:
-        named = index or os.environ.get("CARGO_REGISTRIES_CRATES_IO_INDEX") or "https://index.crates.io"
+        named = index or os.environ.get("CARGO_REGISTRIES_CRATES_IO_INDEX") or _INDEX
         self._index = named.removeprefix("sparse+").rstrip("/")
 
     async def release(self, web: Web, name: str, version: str) -> Release:
@@ -44,12 +45,14 @@ class Crates:
         return Release("crates", name, version, url, sha256, "tar", f"{name}-{version}", None, archive)
 
     async def _url(self, web: Web, row: dict[str, Any]) -> str:
-        """Where a crate is downloaded: what the index's config.json says; crates.io's own file host for its API."""
+        """Where a crate is downloaded: for crates.io its file host, for a mirror what its config.json says."""
         name, version = row["name"], row["vers"]
+        if self._index == _INDEX:
+            return f"{_DOWNLOADS}/{name}/{name}-{version}.crate"
         config = await web.get(f"{self._index}/config.json")
         template: str = orjson.loads(config)["dl"] if config else ""
-        if not template or template.startswith(("https://crates.io/", "https://static.crates.io/")):
-            return f"{_DOWNLOADS}/{name}/{name}-{version}.crate"
+        if not template:
+            raise BadRequest(f"{self._index}/config.json: names no download address; is this a sparse index?")
         if "{" not in template:
             return f"{template}/{name}/{version}/download"
         for key, value in {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from aiohttp import web
 from envfarm.tasks.factory import trees
 from envfarm.tasks.factory.registries import package
 from envfarm.tasks.factory.registries.base import RegistryError, Web, web_session
+from envfarm.tasks.factory.registries.crates import Crates
 from envfarm.tasks.factory.registries.npm import Npm
 from envfarm.tasks.factory.registries.pypi import PyPI
 from envfarm.toolbox.errors import BadRequest
@@ -73,13 +75,22 @@ async def mirror() -> AsyncIterator[str]:
         tarball = str(request.url.with_path("/files/thing.tgz"))
         return web.json_response({"versions": {"1.0.0": {"dist": {"tarball": tarball, "shasum": "0" * 40}}}})
 
+    async def crate(request: web.Request) -> web.Response:
+        row = {"name": "thing", "vers": "1.0.0", "cksum": hashlib.sha256(archive).hexdigest(), "yanked": False}
+        return web.Response(body=json.dumps(row) + "\n" + json.dumps(row | {"vers": "0.9.0", "yanked": True}) + "\n")
+
+    async def config(request: web.Request) -> web.Response:
+        return web.json_response({"dl": str(request.url.with_path("/files/")) + "{lowerprefix}-{crate}-{version}"})
+
     async def file(request: web.Request) -> web.Response:
         return web.Response(body=archive)
 
     app = web.Application()
     app.router.add_get("/simple/thing/", simple)
     app.router.add_get("/npm/thing", metadata)
-    app.router.add_get("/files/{name}", file)
+    app.router.add_get("/crates/th/in/thing", crate)
+    app.router.add_get("/crates/config.json", config)
+    app.router.add_get("/files/{name:.*}", file)
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -103,6 +114,14 @@ async def test_refuses_an_archive_with_another_checksum(
     monkeypatch.setenv("NPM_CONFIG_REGISTRY", f"{mirror}/npm")
     with pytest.raises(RegistryError, match=r"sha1 is \w+, its registry says 0000"):
         await Npm().release(client, "thing", "1.0.0")
+
+
+async def test_downloads_crates_where_the_index_says(client: Web, mirror: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CARGO_REGISTRIES_CRATES_IO_INDEX", f"sparse+{mirror}/crates/")
+    release = await Crates().release(client, "thing", "1.0.0")
+    assert release.url == f"{mirror}/files/th/in-thing-1.0.0"
+    with pytest.raises(BadRequest, match=r"crates:thing 0\.9\.0 is yanked; take another version"):
+        await Crates().release(client, "thing", "0.9.0")
 
 
 async def test_says_that_a_version_has_only_wheels(client: Web, mirror: str) -> None:

@@ -4,7 +4,7 @@ set -e
 here="$(cd "$(dirname "$0")" && pwd)"
 tests="$1"
 mkdir -p "$tests"
-curl -fsSL --retry 5 -o /tmp/release https://index.crates.io:443/artifactory/api/cargo/crates-io/v1/crates/xmlparser/0.13.2/download
+curl -fsSL --retry 5 -o /tmp/release https://static.crates.io/crates/xmlparser/xmlparser-0.13.2.crate
 echo '52613e655f6f11f63c0fe7d1c3b5ef69e44d96df9b65dab296b441ed0e1125f5  /tmp/release' | sha256sum -c --quiet -
 mkdir -p /tmp/newer
 tar -xf /tmp/release -C /tmp/newer --strip-components=1 --no-same-owner
