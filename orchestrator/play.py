@@ -1,4 +1,4 @@
-"""Plays one episode in this process: no server, no store. What `tasks validate` and the task factory use."""
+"""Plays one episode in this process, without a server or a store: for validation, replay and the shell."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from envfarm.envs.base import Images, Reward, ScoreContext, environment
+from envfarm.envs.base import Environment, Images, Reward, ScoreContext, environment
+from envfarm.orchestrator.core import FarmSettings
 from envfarm.orchestrator.schemas import Call
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.artifacts import Artifacts
@@ -17,6 +18,7 @@ from envfarm.toolbox.sandboxes.base import Backend, Sandbox, SandboxSpec
 from envfarm.toolbox.tools.base import ToolContext, ToolResult
 from envfarm.toolbox.tools.call import call_tool
 
+OUTPUT_LIMIT = FarmSettings().output_limit
 _TIMEOUT = 1800.0  # seconds for one call where the task sets no time for its agent
 
 
@@ -27,6 +29,37 @@ class Played:
     reward: Reward
     results: list[ToolResult]
     seconds: float
+
+
+class Playing:
+    """An episode that is being played."""
+
+    def __init__(self, player: Player, task: Task, env: Environment, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+        self.results: list[ToolResult] = []
+        self._player, self._task, self._env = player, task, env
+        self._tools = env.tools(task)
+
+    async def call(self, call: Call, *, timeout: float | None = None, output_limit: int = OUTPUT_LIMIT) -> ToolResult:
+        """Make one tool call; `timeout` is in seconds. Raises SandboxError."""
+        context = ToolContext(
+            sandbox=self.sandbox,
+            artifacts=self._player.artifacts,
+            command_id=f"call-{len(self.results)}",
+            timeout=timeout or self._task.config.agent.timeout_sec or _TIMEOUT,
+            output_limit=output_limit,
+            user=self.sandbox.spec.user,
+            cwd=self.sandbox.spec.workdir,
+        )
+        self.results.append(await call_tool(self._tools, call.name, call.arguments, context))
+        return self.results[-1]
+
+    async def score(self) -> Reward:
+        """The reward for what the sandbox holds now. Raises FarmError."""
+        answer = self.results[-1].answer if self.results else None
+        context = ScoreContext(self.sandbox, self._player.fresh, self._player.images, self._player.artifacts, answer)
+        context.saved = await self._env.collect(self._task, context)
+        return await self._env.score(self._task, context)
 
 
 class Player:
@@ -41,32 +74,24 @@ class Player:
     async def play(self, task: Task, calls: Sequence[Call]) -> Played:
         """Start a task, make the calls until one finishes it, and score. Raises FarmError."""
         started = time.monotonic()
-        env = environment(task.kind)
-        tools = env.tools(task)
-        spec = await env.spec(task, self.images)
-        results: list[ToolResult] = []
-        async with self._fresh(spec) as sandbox:
-            await env.start(task, sandbox)
-            for number, call in enumerate(calls):
-                context = ToolContext(
-                    sandbox=sandbox,
-                    artifacts=self.artifacts,
-                    command_id=f"call-{number}",
-                    timeout=task.config.agent.timeout_sec or _TIMEOUT,
-                    user=spec.user,
-                    cwd=spec.workdir,
-                )
-                results.append(await call_tool(tools, call.name, call.arguments, context))
-                if results[-1].finished:
+        async with self.start(task) as playing:
+            for call in calls:
+                if (await playing.call(call)).finished:
                     break
-            answer = results[-1].answer if results else None
-            score = ScoreContext(sandbox, self._fresh, self.images, self.artifacts, answer)
-            score.saved = await env.collect(task, score)
-            reward = await env.score(task, score)
-        return Played(reward, results, time.monotonic() - started)
+            reward = await playing.score()
+        return Played(reward, playing.results, time.monotonic() - started)
 
     @asynccontextmanager
-    async def _fresh(self, spec: SandboxSpec) -> AsyncIterator[Sandbox]:
+    async def start(self, task: Task) -> AsyncIterator[Playing]:
+        """A sandbox in which the task waits for its first call. Raises FarmError."""
+        env = environment(task.kind)
+        async with self.fresh(await env.spec(task, self.images)) as sandbox:
+            await env.start(task, sandbox)
+            yield Playing(self, task, env, sandbox)
+
+    @asynccontextmanager
+    async def fresh(self, spec: SandboxSpec) -> AsyncIterator[Sandbox]:
+        """A sandbox of its own, closed at the end of the block. Raises SandboxError."""
         sandbox = await start_prepared(self._backend, spec, owner=self._owner, lease=f"play-{uuid.uuid4().hex[:12]}")
         try:
             yield sandbox

@@ -41,7 +41,7 @@ def list_episodes(
 @with_settings(*SERVER)
 def show(loaded: Loaded, episode: Annotated[str, typer.Argument(help="Its id.")], json: Json = False) -> None:
     """Show an episode with its steps, its reward and its artefacts; `--json` is what `envfarm replay` reads."""
-    found = asyncio.run(_show(loaded.settings, episode))
+    found = asyncio.run(fetch(loaded.settings, episode))
     if json:
         emit_json(found)
         return
@@ -65,7 +65,8 @@ async def _list(settings: Settings, run: str | None, state: str | None, limit: i
     return found
 
 
-async def _show(settings: Settings, id: str) -> dict[str, Any]:
+async def fetch(settings: Settings, id: str) -> dict[str, Any]:
+    """An episode with its steps and its artefacts: what `--json` prints and `envfarm replay` reads."""
     async with connect(settings) as client:
         episode = await client.episode(id)
         steps = [step async for step in client.steps(id)]

@@ -60,7 +60,8 @@ class Bash:
 
     async def call(self, arguments: Any, context: ToolContext) -> ToolResult:
         """Run the command. Raises SandboxError."""
-        result = await _run(arguments, context)
+        timeout = min(arguments.timeout or context.timeout, context.timeout)
+        result = await _run(arguments.command, timeout, context)
         try:
             artifacts, notes = await _keep_whole(result, context)
         finally:
@@ -68,7 +69,7 @@ class Bash:
                 if output.spool is not None:
                     await asyncio.to_thread(output.spool.unlink, missing_ok=True)
         return ToolResult(
-            content=render(result, notes),
+            content=render(result, notes, timeout),
             exit_code=result.exit_code,
             truncated=result.truncated,
             timed_out=result.timed_out,
@@ -77,29 +78,26 @@ class Bash:
         )
 
 
-def render(result: ExecResult, notes: dict[str, str]) -> str:
-    """What the model reads; `notes` says for each cut stream where the whole of it is."""
+def render(result: ExecResult, notes: dict[str, str], timeout: float) -> str:
+    """What the model reads; `notes` says for each cut stream where the whole of it is, `timeout` is in seconds."""
     parts = [_stream(result.stdout, result.stdout_info, notes.get("stdout"))]
     if result.stderr:
         parts.append("[stderr]\n" + _stream(result.stderr, result.stderr_info, notes.get("stderr")))
     if result.timed_out:
-        parts.append(
-            f"[timed out after {round(result.seconds, 1):g} s: the command and all that it started were killed]"
-        )
+        parts.append(f"[timed out after {round(timeout, 1):g} s: the command and all that it started were killed]")
     elif result.exit_code != 0:
         parts.append(f"[exit code {result.exit_code}]")
     parts = [part for part in parts if part]
     return "\n".join([part.removesuffix("\n") for part in parts[:-1]] + parts[-1:]) or "[no output]"
 
 
-async def _run(arguments: Any, context: ToolContext) -> ExecResult:
-    timeout = min(arguments.timeout or context.timeout, context.timeout)
+async def _run(command: str, timeout: float, context: ToolContext) -> ExecResult:
     if context.resumed:
         done = await context.sandbox.recover(context.command_id, timeout=timeout, output_limit=context.output_limit)
         if done is not None:
             return done
     return await context.sandbox.run(
-        arguments.command,
+        command,
         timeout=timeout,
         user=context.user,
         cwd=context.cwd,
