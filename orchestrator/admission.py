@@ -8,6 +8,7 @@ import time
 
 from envfarm.orchestrator.core import Core
 from envfarm.orchestrator.episodes import Episode, Play
+from envfarm.orchestrator.store import StoreError
 from envfarm.toolbox.errors import Conflict, FarmError, FarmFull, ImageError, SandboxError
 from envfarm.toolbox.sandboxes.base import Sandbox, SandboxSpec
 
@@ -23,9 +24,8 @@ class Admission:
 
     def __init__(self, core: Core) -> None:
         self.core = core
-        self._specs: dict[
-            tuple[str, str], tuple[float, SandboxSpec]
-        ] = {}  # by task, with the time at which it was found
+        # by task's id and digest: when it was found, and what it is
+        self._specs: dict[tuple[str, str], tuple[float, SandboxSpec]] = {}
         self._early: dict[str, str] = {}  # episode to run: not yet seen by the toolbox's queue
 
     def admit(self, run: str, n: int) -> None:
@@ -39,14 +39,24 @@ class Admission:
         episode.work.add_done_callback(lambda _: self._early.pop(episode.id, None))
 
     async def _admit(self, episode: Episode) -> None:
-        attempts = self.core.settings.start_attempts
-        for attempt in range(1, attempts + 1):
+        while True:
             try:
-                await self._start(episode)
+                await self._to_running(episode)
                 return
             except Conflict:
                 log.info("%s: ended while it was started", episode.id)
                 self.core.give_back(episode)
+                return
+            except StoreError as error:
+                log.error("%s: its start waits for the database: %s", episode.id, error)
+                await asyncio.sleep(1.0)
+
+    async def _to_running(self, episode: Episode) -> None:
+        """Start it, or fail it with the reason. Raises Conflict, StoreError: then it can be called again."""
+        attempts = self.core.settings.start_attempts
+        for attempt in range(1, attempts + 1):
+            try:
+                await self._start(episode)
                 return
             except SandboxError as error:
                 log.warning("%s: start %d of %d failed: %s", episode.id, attempt, attempts, error)
@@ -54,6 +64,8 @@ class Admission:
                 if attempt == attempts:
                     await self.core.fail(episode, f"no sandbox could be started in {attempts} attempts: {error}")
                     return
+            except (Conflict, StoreError):
+                raise
             except FarmError as error:
                 await self.core.fail(episode, f"the sandbox could not be started: {error}")
                 return
@@ -61,8 +73,8 @@ class Admission:
                 log.exception("%s: the start failed", episode.id)
                 await self.core.fail(episode, f"the start failed: {type(error).__name__}: {error}")
                 return
-            if not await self._back_to_queue(episode):
-                return
+            if episode.state == "starting":
+                await self.core.change(episode, "queued", sandbox=None)
             await asyncio.sleep(_PAUSE * 2 ** (attempt - 1))
 
     async def _start(self, episode: Episode) -> None:
@@ -78,10 +90,10 @@ class Admission:
             except ImageError:
                 if found >= began:
                     raise
-                self._specs.pop(
-                    (play.task.id, play.task.digest), None
-                )  # the image was removed since: find or build it again
-        await core.change(episode, "starting", sandbox=episode.sandbox.id)
+                # it was removed since: find or build it again
+                self._specs.pop((play.task.id, play.task.digest), None)
+        if episode.state == "queued":
+            await core.change(episode, "starting", sandbox=episode.sandbox.id)
         await play.env.start(play.task, episode.sandbox)
         await core.change(episode, "running", started_at=time.time())
         episode.renew()
@@ -104,11 +116,3 @@ class Admission:
             priority=episode.priority,
             timeout=_FOREVER,
         )
-
-    async def _back_to_queue(self, episode: Episode) -> bool:
-        if episode.state == "starting":
-            try:
-                await self.core.change(episode, "queued", sandbox=None)
-            except Conflict:
-                return False
-        return True

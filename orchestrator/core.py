@@ -9,11 +9,12 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from sqlalchemy import text
+from sqlalchemy import bindparam, select, text
 
 from envfarm.envs.base import Images, environment
+from envfarm.orchestrator import tables
 from envfarm.orchestrator.changes import INSERT_REWARD, Change
-from envfarm.orchestrator.codec import dump, plain
+from envfarm.orchestrator.codec import dump, load, plain
 from envfarm.orchestrator.episodes import Episode, Play, happened, move
 from envfarm.orchestrator.events import Hub
 from envfarm.orchestrator.schemas import EpisodeState, RewardStatus, RewardView, RunRequest
@@ -29,6 +30,8 @@ from envfarm.toolbox.tools.formats import describe
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_PLAYS = 4096  # tasks whose tools and messages are kept in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ class FarmSettings:
     keep_events: float = 86400.0
     heartbeat: float = 5.0
 
+
+_STATE = select(tables.episodes.c.state).where(tables.episodes.c.id == bindparam("the_id"))
 
 UPSERT_STATS = text(
     "INSERT INTO task_stats (run, task, policy_version, attempts, passes, invalid, total, ema, updated_at) "
@@ -87,6 +92,8 @@ class Core:
         """What all episodes of a task share. Raises TaskError."""
         play = self._plays.get(task.digest)
         if play is None or play.task.id != task.id:
+            while len(self._plays) >= _PLAYS:
+                del self._plays[next(iter(self._plays))]
             env = environment(task.kind)
             tools = env.tools(task)
             play = Play(task, env, tools, env.messages(task), describe(tools, "openai"))
@@ -104,6 +111,13 @@ class Core:
         """Let a run's quotas be in force."""
         self.runs[run] = request
         self.toolbox.set_run(run, max_concurrent=request.max_concurrent, qps=request.qps, priority=request.priority)
+
+    async def load_runs(self) -> None:
+        """Let the quotas in the store be in force."""
+        for row in await self.store.rows(select(tables.runs)):
+            request = RunRequest.model_validate(load(row.settings))
+            if request != self.runs.get(row.id):
+                self.set_run(row.id, request)
 
     def lease_seconds(self, run: str) -> float:
         """How long an idle episode of a run lives."""
@@ -133,12 +147,23 @@ class Core:
             if also is not None:
                 change.rows += also.rows
                 change.events = also.events + change.events
-            await self.store.write(change)
+            try:
+                await self.store.write(change)
+            except Conflict:
+                if await self._stored_state(episode) != to:  # else it did happen: an answer of the database was lost
+                    raise
             episode.state = to
             for name, value in columns.items():
                 if name in _MIRRORED:
                     setattr(episode, name, value)
         episode.notify()
+
+    async def _stored_state(self, episode: Episode) -> EpisodeState:
+        """Where the store has an episode; memory follows."""
+        [row] = await self.store.rows(_STATE, {"the_id": episode.id})
+        state: EpisodeState = row.state
+        episode.state = state
+        return state
 
     async def end(
         self,

@@ -392,4 +392,5 @@ class Farm:
 
 
 def _between_steps(episode: Episode) -> bool:
-    return episode.state not in ("queued", "starting") and episode.current is None
+    step = episode.current.done if episode.current is not None else None
+    return episode.state not in ("queued", "starting") and (step is None or step.done())

@@ -13,6 +13,7 @@ from envfarm.orchestrator.changes import Change
 from envfarm.orchestrator.codec import dump
 from envfarm.orchestrator.core import INSERT_ARTIFACT, Core
 from envfarm.orchestrator.episodes import Episode, happened
+from envfarm.orchestrator.store import StoreError
 from envfarm.toolbox.errors import Conflict, FarmError, SandboxError, SandboxLost
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,16 @@ class Scoring:
         episode.work = self.core.spawn(self._job(episode), f"score-{episode.id}")
 
     async def _job(self, episode: Episode) -> None:
+        while True:
+            try:
+                await self._to_reward(episode)
+                return
+            except StoreError as error:
+                log.error("%s: its reward waits for the database: %s", episode.id, error)
+                await asyncio.sleep(_PAUSE)
+
+    async def _to_reward(self, episode: Episode) -> None:
+        """Save, score and store. Raises StoreError: then it can be called again."""
         try:
             if episode.evidence is None:
                 await self._collect(episode)
@@ -60,6 +71,8 @@ class Scoring:
             )
         except Conflict:
             log.info("%s: cancelled while it was scored", episode.id)
+        except StoreError:
+            raise
         except FarmError as error:
             await self.core.fail(episode, f"scoring failed: {error}")
         except Exception as error:  # a job must end in a reward or in the reason why there is none

@@ -96,9 +96,15 @@ class Leases:
             await self.core.end(episode, "expired", self.core.verdict(episode, "invalid", reason=why), also=also)
         except Conflict:
             log.info("%s: ended otherwise while it expired", episode.id)
+        except StoreError:
+            heapq.heappush(self._heap, (time.time() + 1, True, episode.id))
+            raise
 
     async def _beat(self) -> None:
-        await self.core.store.write(Change(rows=[(_BEAT, {"the_id": self.core.owner, "now": time.time()})]))
+        core = self.core
+        await core.store.write(Change(rows=[(_BEAT, {"the_id": core.owner, "now": time.time()})]))
+        if not core.store.sqlite:  # another server may have set quotas
+            await core.load_runs()
 
 
 def _warn_at(episode: Episode) -> float:

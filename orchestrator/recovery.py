@@ -18,7 +18,7 @@ from envfarm.orchestrator.core import Core
 from envfarm.orchestrator.episodes import Episode, Play
 from envfarm.orchestrator.jobs import Scoring
 from envfarm.orchestrator.leases import Leases
-from envfarm.orchestrator.schemas import EpisodeLimits, RunRequest
+from envfarm.orchestrator.schemas import EpisodeLimits
 from envfarm.orchestrator.steps import Steps, step_of_row
 from envfarm.tasks.spec import Task, TaskConfig
 from envfarm.toolbox.errors import FarmError, SandboxLost
@@ -61,8 +61,7 @@ class Recovery:
         Raises BackendUnavailable, StoreError.
         """
         core = self.core
-        for row in await core.store.rows(select(tables.runs)):
-            core.set_run(row.id, RunRequest.model_validate(load(row.settings)))
+        await core.load_runs()
         steps = await self._steps()
         episodes = []
         for row in await core.store.rows(_MINE, {"the_owner": core.owner}):

@@ -141,8 +141,12 @@ class Steps:
         except SandboxLost as error:
             await self.core.fail(episode, f"the sandbox was lost ({error.cause}): {error}", lost=error.cause)
             raise
-        await self._save(episode, step)
-        return step.view  # type: ignore[return-value]
+        try:
+            return await self._save(episode, step)
+        except Conflict:
+            if episode.ended:  # while its last call ran
+                raise _gone(episode) from None
+            raise
 
     async def _calls(self, episode: Episode, step: Step) -> None:
         """Run the calls that have no result yet, until one ends the episode or reaches a limit."""
@@ -151,6 +155,8 @@ class Steps:
                 break
             if index:  # only the sandbox's last command can be asked for again: this one must be safe before the next
                 await self.core.store.write(_so_far(episode, step))
+                if step.saved is not None:
+                    await step.saved  # came before: done, or refused and then there is no row that could be updated
             left = _time_left(episode)
             if left <= 0:
                 _cut(step, "time")
@@ -204,7 +210,7 @@ class Steps:
         elif result.timed_out and _time_left(episode) <= 0:
             _cut(step, "time")
 
-    async def _save(self, episode: Episode, step: Step) -> None:
+    async def _save(self, episode: Episode, step: Step) -> StepView:
         """Make a step's result durable, together with the end of the episode where it is one."""
         view = StepView(
             step_id=step.step_id,
@@ -226,7 +232,7 @@ class Steps:
         else:
             await self.core.store.submit(_finished(episode, step))
             if step.saved is not None:
-                await step.saved  # came before: done, or refused and then the row that was to be updated is not there
+                await step.saved  # as above
         step.view = view
         episode.turn = step.turn + 1
         episode.last, episode.current = step, None
@@ -236,6 +242,7 @@ class Steps:
         episode.renew()
         if episode.waiters:
             episode.notify()
+        return view
 
 
 def _started(episode: Episode, step: Step) -> Change:

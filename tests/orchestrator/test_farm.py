@@ -143,6 +143,33 @@ async def test_a_start_that_always_fails_fails_the_episode_with_its_cause(
         await farm.step(view.id, bash("true"))
 
 
+async def test_a_start_waits_for_a_database_that_is_away(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    apply = farm.store._batch.apply
+    calls = 0
+
+    def shaky(*arguments: Any) -> int:
+        nonlocal calls
+        calls += 1
+        if calls in (2, 4):  # to `starting`, to `running`
+            raise OSError("the database is away")
+        return apply(*arguments)
+
+    monkeypatch.setattr(farm.store._batch, "apply", shaky)
+    id = (await create(farm)).id
+    assert (await farm.episode(id, wait=20)).state == "running"
+    assert calls >= 5
+
+
+async def test_a_change_whose_confirmation_was_lost_did_happen(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    id = (await create(farm)).id
+    await farm.episode(id, wait=10)
+    episode = farm.core.live[id]
+    await farm.core.change(episode, "scoring")
+    episode.state = "running"  # what memory still says when the commit arrived and its confirmation did not
+    await farm.core.change(episode, "scoring")
+    assert episode.state == "scoring"
+
+
 async def test_finish_from_outside_scores(farm: Farm) -> None:
     id = (await create(farm)).id
     view = await farm.finish(id, FinishRequest(reason="length"))

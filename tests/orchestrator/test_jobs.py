@@ -67,6 +67,23 @@ async def test_a_sandbox_lost_before_anything_was_saved_is_no_zero(farm: Farm, b
     assert (await farm.episode(id)).state == "failed"
 
 
+async def test_a_reward_waits_for_a_database_that_is_away(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    id = await ready_to_score(farm)
+    apply = farm.store._batch.apply
+    calls = 0
+
+    def shaky(*arguments: Any) -> int:
+        nonlocal calls
+        calls += 1
+        if 1 < calls < 6:
+            raise OSError("the database is away")
+        return apply(*arguments)
+
+    monkeypatch.setattr(farm.store._batch, "apply", shaky)
+    await farm.finish(id, FinishRequest())
+    assert (await farm.reward(id, wait=20)).value == 1.0
+
+
 async def test_a_reward_that_the_environment_voids_is_invalid(
     farm: Farm, toy: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

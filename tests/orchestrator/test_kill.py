@@ -80,7 +80,13 @@ class Server:
 
 
 @pytest.fixture
-def server(tmp_path: Path, docker_base: str, engine: docker.DockerClient) -> Iterator[Server]:
+def database() -> str | None:
+    """None: the server's own SQLite file."""
+    return None
+
+
+@pytest.fixture
+def server(tmp_path: Path, docker_base: str, engine: docker.DockerClient, database: str | None) -> Iterator[Server]:
     for name, (more, test) in TASKS.items():
         folder = tmp_path / "tasks" / "kill" / name
         (folder / "environment").mkdir(parents=True)
@@ -89,6 +95,8 @@ def server(tmp_path: Path, docker_base: str, engine: docker.DockerClient) -> Ite
         (folder / "instruction.md").write_text("Make /root/mark.\n")
         (folder / "tests" / "test.sh").write_text(f"#!/bin/sh\n{test}{SCORE}")
     server = Server(tmp_path / "data", tmp_path / "tasks")
+    if database is not None:
+        server.environment["ENVFARM_DATABASE"] = database.replace("+asyncpg", "")
     server.start()
     yield server
     owner = server.owner
@@ -177,6 +185,15 @@ async def test_in_mid_step(server: Server, client: Client) -> None:
     assert answer["results"][0]["content"] == "said\n"
     assert await step(client, id, "b", "cat /root/count; touch /root/mark") == ["begun\nended\n"]
     assert (await score(client, id))["value"] == 1.0
+
+
+class TestOnPostgreSQL:
+    @pytest.fixture
+    def database(self, shared_database: str) -> str:
+        return shared_database
+
+    async def test_in_mid_step(self, server: Server, client: Client) -> None:
+        await test_in_mid_step(server, client)
 
 
 async def test_in_mid_step_that_nobody_sends_again(server: Server, client: Client) -> None:

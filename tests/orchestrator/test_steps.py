@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from envfarm.orchestrator import tables
 from envfarm.orchestrator.farm import Farm
-from envfarm.orchestrator.schemas import Call, EpisodeLimits, EpisodeRequest, RunRequest, StepRequest
+from envfarm.orchestrator.schemas import Call, EpisodeLimits, EpisodeRequest, FinishRequest, RunRequest, StepRequest
 from envfarm.orchestrator.store import StoreError
 from envfarm.toolbox.errors import BackendUnavailable, Conflict, FarmFull, Gone, NotFound, SandboxLost
 from envfarm.toolbox.sandboxes.base import ExecResult
@@ -269,6 +269,20 @@ async def test_a_fault_in_passing_is_raised_and_the_step_can_be_sent_again(
     assert step is not None
     assert step.results[0].content == "1\n"
     assert (await farm.episode(id)).turn == 1
+
+
+async def test_finish_does_not_wait_for_a_step_that_failed(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    id = await running(farm)
+
+    async def faulty(self: SimulatedSandbox, command: str, **more: Any) -> ExecResult:
+        raise BackendUnavailable("the engine is being restarted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SimulatedSandbox, "run", faulty)
+        with pytest.raises(BackendUnavailable):
+            await farm.step(id, bash("true"))
+    await farm.finish(id, FinishRequest())
+    assert (await farm.reward(id, wait=10)).status == "done"
 
 
 async def test_a_step_that_could_not_be_stored_is_not_run_again(
