@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import secrets
+import socket
 import ssl
 from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import docker
@@ -37,6 +38,7 @@ CAPABILITIES = (
 """What a container keeps of Docker's default capabilities: no raw sockets, device nodes, audit or file capabilities."""
 DEFAULT_URL = "unix:///var/run/docker.sock"
 RUNTIMES = {"runc": None, "gvisor": "runsc"}
+THREADS = 16
 START_TIMEOUT = 60.0
 REMOVAL = 0.5
 """Seconds that the engine may take from the end of a container's main process to the container's removal."""
@@ -94,22 +96,23 @@ class DockerBackend:
         self._client: docker.DockerClient | None = None
         self._wanted = url
         self.tls = tls
-        self._images: dict[str, dict[str, Any]] = {}
+        self._limits_disk = True  # until the engine refuses
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="docker")
 
     @property
     def url(self) -> str:
         """The engine's address, as `unix:///path` or `tcp://host:port`."""
-        base = self.client.api.base_url
-        if base.startswith("http+docker://"):
-            return self._wanted or DEFAULT_URL
-        return re.sub(r"^https?", "tcp", base)
+        return self._wanted or os.environ.get("DOCKER_HOST") or DEFAULT_URL
 
     @property
     def client(self) -> docker.DockerClient:
-        """The `docker` package's client. Raises BackendUnavailable."""
+        """The `docker` package's client; asking for it may block. Raises BackendUnavailable."""
         if self._client is None:
             try:
-                self._client = docker.DockerClient(base_url=self._wanted) if self._wanted else docker.from_env()
+                if self._wanted:
+                    self._client = docker.DockerClient(self._wanted, max_pool_size=THREADS)
+                else:
+                    self._client = docker.from_env(max_pool_size=THREADS)
             except docker.errors.DockerException as error:
                 raise self._unavailable(error) from None
         return self._client
@@ -121,12 +124,12 @@ class DockerBackend:
         image = await self.image(spec.image)
         secret = secrets.token_hex(16)
         shell = Shell(secret)
-        container = await self._call(self._create, spec, image, shell.hello, secret, owner, lease)
+        container = await self._call(self._create_limited, spec, image, shell.hello, secret, owner, lease)
         config = image["Config"]
         sandbox = DockerSandbox(self, container, spec, shell, defaults(spec, config))
         try:
             await sandbox.attach()
-            await self._call(self.client.api.start, container)
+            await self._call(lambda: self.client.api.start(container))
             await sandbox.greet(START_TIMEOUT)
             await self._entrypoint(sandbox, spec, config)
         except SandboxLost as error:
@@ -141,7 +144,7 @@ class DockerBackend:
     async def attach(self, sandbox_id: str) -> Sandbox:
         """Take back a running container, with its sessions and its running command. Raises SandboxLost."""
         try:
-            about = await self._call(self.client.api.inspect_container, sandbox_id)
+            about = await self._call(lambda: self.client.api.inspect_container(sandbox_id))
         except BackendUnavailable as error:
             raise SandboxLost(f"the engine is gone: {error}", cause="engine") from None
         if not about["State"]["Running"]:
@@ -159,9 +162,8 @@ class DockerBackend:
         return sandbox
 
     async def _history(self, container: str) -> dict[int, bytes]:
-        api = self.client.api
-        out = await self._call(lambda: api.logs(container, stdout=True, stderr=False))
-        err = await self._call(lambda: api.logs(container, stdout=False, stderr=True))
+        out = await self._call(lambda: self.client.api.logs(container, stdout=True, stderr=False))
+        err = await self._call(lambda: self.client.api.logs(container, stdout=False, stderr=True))
         return {1: out, 2: err}
 
     async def find(self, owner: str) -> list[SandboxInfo]:
@@ -188,8 +190,8 @@ class DockerBackend:
     async def close(self) -> None:
         """Let go of the engine; containers stay."""
         if self._client is not None:
-            await asyncio.to_thread(self._client.close)
-            self._client = None
+            client, self._client = self._client, None
+            await asyncio.to_thread(client.close)
 
     async def remove(self, container: str) -> None:
         """Remove a container; never raises for one that is gone already."""
@@ -204,7 +206,7 @@ class DockerBackend:
     async def cause(self, container: str) -> SandboxLost:
         """Why a container's stream ended."""
         try:
-            state = (await self._call(self.client.api.inspect_container, container))["State"]
+            state = (await self._call(lambda: self.client.api.inspect_container(container)))["State"]
         except SandboxLost as error:
             return error
         except BackendUnavailable as error:
@@ -214,7 +216,7 @@ class DockerBackend:
         if not state["Running"]:  # a removal kills first
             await asyncio.sleep(REMOVAL)
             try:
-                await self._call(self.client.api.inspect_container, container)
+                await self._call(lambda: self.client.api.inspect_container(container))
             except SandboxLost as error:
                 return error
             except BackendUnavailable as error:
@@ -225,10 +227,7 @@ class DockerBackend:
 
     async def image(self, name: str) -> dict[str, Any]:
         """An image's description, pulled when the engine lacks it. Raises ImageError."""
-        known = self._images.get(name)
-        if known is None:
-            known = self._images[name] = await self._call(self._inspect_image, name)
-        return known
+        return await self._call(self._inspect_image, name)
 
     def _inspect_image(self, name: str) -> dict[str, Any]:
         try:
@@ -243,6 +242,16 @@ class DockerBackend:
                 f"there is no image {name!r}, and it cannot be pulled: {error.explanation or error}"
             ) from None
 
+    def _create_limited(self, spec: SandboxSpec, *rest: Any) -> str:
+        """Create it with a limit on its disk, or without where the storage driver has none."""
+        try:
+            return self._create(spec, *rest)
+        except docker.errors.APIError as error:
+            if spec.limits.disk_mb is None or not self._limits_disk or "storage" not in (error.explanation or ""):
+                raise
+            self._limits_disk = False
+            return self._create(spec, *rest)
+
     def _create(self, spec: SandboxSpec, image: dict[str, Any], hello: str, secret: str, owner: str, lease: str) -> str:
         limits = spec.limits
         api = self.client.api
@@ -251,6 +260,8 @@ class DockerBackend:
             options["runtime"] = runtime
         if limits.gpus:
             options["device_requests"] = [docker.types.DeviceRequest(count=limits.gpus, capabilities=[["gpu"]])]
+        if limits.disk_mb is not None and self._limits_disk:
+            options["storage_opt"] = {"size": f"{limits.disk_mb}m"}
         host = api.create_host_config(
             network_mode="none" if spec.network == "none" else "bridge",
             mem_limit=limits.memory_mb << 20,
@@ -294,10 +305,9 @@ class DockerBackend:
         )
 
     def _unavailable(self, error: Exception) -> BackendUnavailable:
-        where = self._wanted or os.environ.get("DOCKER_HOST") or DEFAULT_URL
-        why = re.search(r"\w+Error\(\d+, '([^']+)'", str(error))
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
         return BackendUnavailable(
-            f"no Docker engine answers at {where} ({why[1] if why else error}); "
+            f"no Docker engine answers at {self.url} ({why}); "
             "start Docker (in a checkout: make engine), or name another with docker_url"
         )
 
@@ -308,10 +318,20 @@ class DockerBackend:
             return ""
         return f": {text.decode('utf-8', 'replace').strip()}" if text else ""
 
+    def _probed(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call it once something listens: the `docker` package leaves a socket open each time that nothing does."""
+        if self.url.startswith("unix://"):
+            try:
+                with socket.socket(socket.AF_UNIX) as probe:
+                    probe.connect(self.url.removeprefix("unix://"))
+            except OSError as error:
+                raise self._unavailable(error) from None
+        return function(*arguments)
+
     async def _call(self, function: Callable[..., T], *arguments: Any) -> T:
         """Call the `docker` package in a thread; its errors become the farm's."""
         try:
-            return await asyncio.to_thread(function, *arguments)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._probed, function, *arguments)
         except docker.errors.NotFound as error:
             raise SandboxLost(f"the container is gone: {error.explanation}", cause="removed") from None
         except docker.errors.APIError as error:
