@@ -7,17 +7,21 @@ import re
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
 import envfarm
+from envfarm.orchestrator.cli.app import app
 from envfarm.orchestrator.routes import ROUTES
 from envfarm.orchestrator.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))]
-CONCEPTS = ["architecture", "tasks", "tools", "sandboxes", "http", "scoring", "settings", "benchmarks"]
+CONCEPTS = ["architecture", "tasks", "tools", "sandboxes", "http", "scoring", "settings", "cli", "benchmarks"]
 
 
 def blocks(page: Path) -> list[str]:
@@ -76,6 +80,19 @@ def test_every_endpoint_is_documented() -> None:
     page = (ROOT / "docs/http.md").read_text()
     paths = {re.sub(r":[^}]*}", "}", route.path) for route in ROUTES}  # `{task:.+}` is written `{task}`
     assert [path for path in paths if path not in page] == []
+
+
+def test_every_command_is_documented() -> None:
+    def walk(command: Any, name: str) -> Iterator[str]:
+        inner = getattr(command, "commands", None)
+        if inner is None:
+            yield name
+        else:
+            for key, sub in inner.items():
+                yield from walk(sub, f"{name} {key}")
+
+    documented = re.findall(r"^\| `(envfarm [a-z -]+)` \|", (ROOT / "docs/cli.md").read_text(), re.MULTILINE)
+    assert sorted(documented) == sorted(walk(get_command(app), "envfarm"))
 
 
 def test_every_dependency_has_its_reason() -> None:
