@@ -19,7 +19,7 @@ from envfarm.orchestrator.cli.output import console, table
 from envfarm.orchestrator.cli.remote import connect
 from envfarm.orchestrator.replay import replay
 from envfarm.orchestrator.settings import Settings, load
-from envfarm.orchestrator.wire import open_artifacts, open_backend, open_images, open_registry
+from envfarm.orchestrator.wire import farm_settings, open_artifacts, open_backend, open_images, open_registry
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.errors import FarmError
 from envfarm.trainers.client import Client, ClientError, Json
@@ -161,6 +161,7 @@ async def _replay(sound: Sequence[Row], client: Client, settings: Settings) -> b
             images=open_images(settings),
             artifacts=open_artifacts(settings),
             owner=f"demo-{os.getpid()}",
+            settings=farm_settings(settings),
         )
     finally:
         await backend.close()
