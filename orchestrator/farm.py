@@ -13,7 +13,6 @@ from envfarm.envs.base import Images
 from envfarm.orchestrator import catalogue, queries, tables
 from envfarm.orchestrator.admission import Admission
 from envfarm.orchestrator.changes import Change
-from envfarm.orchestrator.codec import dump, load
 from envfarm.orchestrator.core import Core, FarmSettings
 from envfarm.orchestrator.creation import Creation
 from envfarm.orchestrator.episodes import Episode
@@ -21,6 +20,7 @@ from envfarm.orchestrator.events import follow
 from envfarm.orchestrator.jobs import Scoring
 from envfarm.orchestrator.leases import Leases
 from envfarm.orchestrator.recovery import Recovery
+from envfarm.orchestrator.runs import Runs
 from envfarm.orchestrator.schemas import (
     ENDED,
     EpisodeRequest,
@@ -50,10 +50,6 @@ from envfarm.toolbox.sandboxes.base import Backend
 from envfarm.toolbox.toolbox import Toolbox
 from envfarm.toolbox.tools.base import Tool
 
-_UPSERT_RUN = text(
-    "INSERT INTO runs (id, settings, created_at) VALUES (:id, :settings, :at) "
-    "ON CONFLICT (id) DO UPDATE SET settings = excluded.settings"
-)
 _UPSERT_SERVER = text(
     "INSERT INTO servers (id, started_at, heartbeat_at) VALUES (:id, :at, :at) "
     "ON CONFLICT (id) DO UPDATE SET started_at = excluded.started_at, heartbeat_at = excluded.heartbeat_at"
@@ -92,6 +88,7 @@ class Farm:
         self._steps = Steps(core, self._scoring)
         self._admission = Admission(core)
         self._leases = Leases(core)
+        self._runs = Runs(core)
         self._creation = Creation(core, self._admission, self._leases)
 
     async def start(self) -> None:
@@ -264,31 +261,12 @@ class Farm:
 
     async def put_run(self, run: str, request: RunRequest) -> RunView:
         """Set a run's quotas, also for its episodes that live."""
-        row = {"id": run, "settings": dump(request.model_dump(exclude_defaults=True)), "at": time.time()}
-        await self.store.write(Change(rows=[(_UPSERT_RUN, row)]))
-        self.core.set_run(run, request)
-        for episode in self.core.live.values():
-            if episode.run == run:
-                episode.lease_s = self.core.lease_seconds(run)
-        return await self.run(run)
+        await self._runs.put(run, request)
+        return await self._runs.get(run)
 
     async def run(self, run: str) -> RunView:
         """A run with its quotas and its episodes by state. Raises NotFound."""
-        rows = await self.store.rows(select(tables.runs).where(tables.runs.c.id == run))
-        states = await queries.states_of_run(self.store, run)
-        if not rows and not states:
-            raise NotFound(f"no run {run!r}; PUT /v1/runs/{run} makes one")
-        settings = RunRequest.model_validate(load(rows[0].settings)) if rows else RunRequest()
-        return RunView(
-            id=run,
-            max_concurrent=settings.max_concurrent,
-            qps=settings.qps,
-            priority=settings.priority,
-            lease_s=self.core.lease_seconds(run),
-            limits=settings.limits,
-            created_at=rows[0].created_at if rows else 0.0,
-            episodes=states,
-        )
+        return await self._runs.get(run)
 
     def events(self, *, run: str | None = None, after: int | None = None) -> AsyncIterator[Event]:
         """Every event after an id (None: only new ones), for ever. Raises StoreError."""

@@ -18,8 +18,9 @@ from envfarm.orchestrator.core import Core
 from envfarm.orchestrator.episodes import Episode, Play
 from envfarm.orchestrator.jobs import Scoring
 from envfarm.orchestrator.leases import Leases
+from envfarm.orchestrator.records import step_of_row
 from envfarm.orchestrator.schemas import EpisodeLimits
-from envfarm.orchestrator.steps import Steps, step_of_row
+from envfarm.orchestrator.steps import Steps
 from envfarm.tasks.spec import Task, TaskConfig
 from envfarm.toolbox.errors import FarmError, SandboxLost
 

@@ -7,14 +7,11 @@ import hashlib
 import logging
 import time
 from collections.abc import Sequence
-from typing import Any
 
-from sqlalchemy import and_, bindparam, select, update
-
-from envfarm.orchestrator import tables
-from envfarm.orchestrator.changes import INSERT_STEP, Change
-from envfarm.orchestrator.codec import dump, load
-from envfarm.orchestrator.core import INSERT_ARTIFACT, Core
+from envfarm.orchestrator import records
+from envfarm.orchestrator.changes import Change
+from envfarm.orchestrator.codec import dump
+from envfarm.orchestrator.core import Core
 from envfarm.orchestrator.episodes import Episode, Step, happened
 from envfarm.orchestrator.jobs import Scoring
 from envfarm.orchestrator.schemas import Call, CallResult, StepInfo, StepRequest, StepView
@@ -23,12 +20,6 @@ from envfarm.toolbox.tools.base import ToolContext, ToolResult
 from envfarm.toolbox.tools.call import call_tool
 
 log = logging.getLogger(__name__)
-
-_THIS = and_(tables.steps.c.episode == bindparam("the_episode"), tables.steps.c.step_id == bindparam("the_step"))
-_ONE = select(tables.steps).where(_THIS)
-_DONE_SO_FAR = update(tables.steps).where(_THIS).values(results=bindparam("new_results"))
-_names = ("results", "terminated", "truncated", "reason", "finished_at")
-_DONE = update(tables.steps).where(_THIS).values(**{name: bindparam(f"new_{name}") for name in _names})
 
 
 class ShuttingDown(FarmError):
@@ -83,13 +74,13 @@ class Steps:
         return await self._stored(episode_id, step_id, None if request is None else _digest(request.calls))
 
     async def _stored(self, episode_id: str, step_id: str, digest: str | None) -> StepView | None:
-        rows = await self.core.store.rows(_ONE, {"the_episode": episode_id, "the_step": step_id})
+        rows = await self.core.store.rows(records.ONE_STEP, {"the_episode": episode_id, "the_step": step_id})
         if not rows:
             raise NotFound(f"no step {step_id!r} in episode {episode_id}")
         row = rows[0]
         if digest is not None:
             _same(row.digest, digest, step_id)
-        return None if row.finished_at is None else view_of_row(row)
+        return None if row.finished_at is None else records.view_of_row(row)
 
     def _accept(self, episode: Episode, request: StepRequest, digest: str) -> Step:
         if episode.state not in ("queued", "starting", "running"):
@@ -130,7 +121,7 @@ class Steps:
 
     async def _run(self, episode: Episode, step: Step) -> StepView:
         if not step.recovered and (step.saved is None or (step.saved.done() and step.saved.exception() is not None)):
-            step.begun = _started(episode, step)
+            step.begun = records.started(episode, step)
             step.saved = self.core.store.submit(step.begun, soon=True)
         if episode.state in ("queued", "starting"):
             await episode.wait(lambda one: one.state not in ("queued", "starting"), None)
@@ -154,7 +145,7 @@ class Steps:
             if step.terminated or step.truncated:
                 break
             if index:  # only the sandbox's last command can be asked for again: this one must be safe before the next
-                await self.core.store.write(_so_far(episode, step))
+                await self.core.store.write(records.so_far(episode, step))
                 if step.saved is not None:
                     await step.saved  # came before: done, or refused and then there is no row that could be updated
             left = _time_left(episode)
@@ -164,7 +155,7 @@ class Steps:
             call = step.calls[index]
             result = await self._call(episode, step, index, call, left)
             step.resumed = False
-            step.results.append(_result(call, result))
+            step.results.append(records.result_of(call, result))
             self._judge(episode, step, result)
         limits = episode.limits
         if not step.terminated and not step.truncated and limits.max_turns and step.turn + 1 >= limits.max_turns:
@@ -221,16 +212,16 @@ class Steps:
             info=StepInfo(reason=step.reason),
         )
         if step.terminated or step.truncated:
-            change = _finished(episode, step)
+            change = records.finished(episode, step)
             await self.scoring.begin(
                 episode, terminated=step.terminated, truncated=step.truncated, reason=step.reason, also=change
             )
         elif step.begun is not None and step.saved is not None and not step.begun.taken:
-            _complete(step.begun, episode, step)  # it was quick: one row instead of a row and its update
+            records.complete(step.begun, episode, step)  # it was quick: one row instead of a row and its update
             self.core.store.hurry()
             await step.saved
         else:
-            await self.core.store.submit(_finished(episode, step))
+            await self.core.store.submit(records.finished(episode, step))
             if step.saved is not None:
                 await step.saved  # as above
         step.view = view
@@ -243,99 +234,6 @@ class Steps:
         if episode.waiters:
             episode.notify()
         return view
-
-
-def _started(episode: Episode, step: Step) -> Change:
-    row = {
-        "episode": episode.id,
-        "step_id": step.step_id,
-        "turn": step.turn,
-        "digest": step.digest,
-        "calls": dump([{"id": call.id, "name": call.name, "arguments": call.arguments} for call in step.calls]),
-        "timeout_s": step.timeout_s,
-        "results": None,
-        "terminated": False,
-        "truncated": False,
-        "reason": None,
-        "policy_version": step.policy_version,
-        "started_at": step.started_at,
-        "finished_at": None,
-    }
-    return Change(
-        rows=[(INSERT_STEP, row)], events=[happened(episode, "step.started", step_id=step.step_id, turn=step.turn)]
-    )
-
-
-def _so_far(episode: Episode, step: Step) -> Change:
-    key = {"the_episode": episode.id, "the_step": step.step_id}
-    return Change(rows=[(_DONE_SO_FAR, {**key, "new_results": dump(step.results)})])
-
-
-def _finished(episode: Episode, step: Step) -> Change:
-    row = {
-        "the_episode": episode.id,
-        "the_step": step.step_id,
-        "new_results": dump(step.results),
-        "new_terminated": step.terminated,
-        "new_truncated": step.truncated,
-        "new_reason": step.reason,
-        "new_finished_at": time.time(),
-    }
-    change = Change(rows=[(_DONE, row)])
-    _say_finished(change, episode, step)
-    return change
-
-
-def _complete(begun: Change, episode: Episode, step: Step) -> None:
-    """Make of the change that begins a step one that has its end too."""
-    begun.rows[0][1].update(results=dump(step.results), finished_at=time.time())
-    _say_finished(begun, episode, step)
-
-
-def _say_finished(change: Change, episode: Episode, step: Step) -> None:
-    change.events.append(happened(episode, "step.finished", step_id=step.step_id, turn=step.turn))
-    for index, result in enumerate(step.results):
-        for name, digest in result.get("artifacts", {}).items():
-            kept = {"episode": episode.id, "name": f"steps/{step.turn}/{index}/{name}", "digest": digest}
-            change.rows.append((INSERT_ARTIFACT, kept))
-
-
-def _result(call: Call, result: ToolResult) -> dict[str, Any]:
-    """A CallResult as the store keeps it."""
-    return {
-        "id": call.id,
-        "name": call.name,
-        "content": result.content,
-        "is_error": result.is_error,
-        "exit_code": result.exit_code,
-        "truncated": result.truncated,
-        "timed_out": result.timed_out,
-        "seconds": round(result.seconds, 6),
-        "artifacts": result.artifacts,
-    }
-
-
-def view_of_row(row: Any) -> StepView:
-    """A finished step as its row has it."""
-    return StepView(
-        step_id=row.step_id,
-        turn=row.turn,
-        results=[CallResult(**result) for result in load(row.results)],
-        terminated=row.terminated,
-        truncated=row.truncated,
-        info=StepInfo(reason=row.reason),
-    )
-
-
-def step_of_row(row: Any) -> Step:
-    """A step in flight as its row has it."""
-    calls = [Call.model_construct(**call) for call in load(row.calls)]
-    step = Step(row.step_id, row.turn, row.digest, calls, timeout_s=row.timeout_s)
-    step.policy_version = row.policy_version
-    step.started_at = row.started_at
-    step.recovered = True
-    step.results = load(row.results) if row.results else []
-    return step
 
 
 def _digest(calls: Sequence[Call]) -> str:
