@@ -12,6 +12,7 @@ from envfarm.toolbox.errors import SandboxError
 from envfarm.toolbox.sandboxes.base import Sandbox
 
 _TIMEOUT = 300.0  # seconds
+_HOLES = "{ tar --version 2>/dev/null | grep -q GNU && holes=--sparse || holes=; }"  # else 100 GB of nothing are read
 
 
 async def fetch_tree(
@@ -24,7 +25,7 @@ async def fetch_tree(
     """
     excluded = " ".join(shlex.quote(f"--exclude={name}") for name in (*IGNORED, *skip))
     result = await sandbox.run(
-        f"cd {shlex.quote(path)} && tar -c {excluded} -f - . 2>/dev/null | head -c {MAX_TREE + 1}",
+        f"cd {shlex.quote(path)} && {_HOLES} && tar -c $holes {excluded} -f - . 2>/dev/null | head -c {MAX_TREE + 1}",
         user="root",
         cwd="/",
         timeout=_TIMEOUT,
