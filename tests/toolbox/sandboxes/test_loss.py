@@ -97,7 +97,7 @@ class Engine:
         (folder / "daemon.json").write_text("{}")
         self._log = (folder / "log").open("wb")
         self._process = subprocess.Popen(
-            ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "dockerd", f"--host={self.url}",
+            ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "dockerd", f"--host={self.url}",
              f"--data-root={folder}/data", f"--exec-root={folder}/exec", f"--pidfile={folder}/pid",
              "--bridge=none", "--iptables=false", f"--config-file={folder}/daemon.json", "--storage-driver=vfs"],
             stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
