@@ -16,4 +16,6 @@ def detect(files: set[str]) -> Language | None:
     for language in LANGUAGES.values():
         if files & language.marks:
             return language
+    if any(name.endswith(".go") for name in files):
+        return LANGUAGES["go"]  # from before go.mod
     return None

@@ -142,6 +142,7 @@ def test_a_pinned_image_resolves_nothing(tmp_path: Path, name: str) -> None:
     [
         ({"setup.py", "a.py"}, "python"),
         ({"go.mod"}, "go"),
+        ({"adder.go"}, "go"),
         ({"package.json"}, "node"),
         ({"Cargo.toml"}, "rust"),
         ({"Makefile"}, None),
