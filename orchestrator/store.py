@@ -101,7 +101,10 @@ class Store:
     async def close(self) -> None:
         """Write what is queued and let go of the database."""
         if self._writer is not None:
-            await self.flush()
+            try:
+                await self.flush()
+            except StoreError as error:
+                log.error("what was queued at the end is not written: %s", error)
             self._writer.cancel()
             await asyncio.gather(self._writer, return_exceptions=True)
             self._writer = None

@@ -122,6 +122,37 @@ async def test_servers_that_share_a_database_give_out_one_row_of_event_ids(share
     await asyncio.gather(*(one.close() for one in stores))
 
 
+async def test_dropped_connections_are_made_again(shared_database: str) -> None:
+    store = Store(shared_database)
+    await store.open()
+    await store.write(Change(rows=[(INSERT_RUN, run_row("a"))]))
+    other = Store(shared_database)
+    await other.open()
+    drop = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+    await other.rows(text(f"{drop} AND pid <> pg_backend_pid()"))
+    await store.write(Change(rows=[(INSERT_RUN, run_row("b"))]))
+    assert len(await store.rows(select(tables.runs))) == 2
+    await other.close()
+    await store.close()
+
+
+async def test_a_database_that_goes_away_is_said_to_all_who_wait(tmp_path: Path) -> None:
+    path = tmp_path / "envfarm.db"
+    store = Store(f"sqlite+aiosqlite:///{path}", busy_timeout=0.2)
+    await store.open()
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    writes = [store.write(Change(rows=[(INSERT_RUN, run_row(str(number)))])) for number in range(100)]
+    async with asyncio.timeout(10):  # not 0.2 s for each
+        results = await asyncio.gather(*writes, return_exceptions=True)
+    assert {type(result) for result in results} == {StoreError}
+    holder.execute("ROLLBACK")
+    holder.close()
+    await store.write(Change(rows=[(INSERT_RUN, run_row("after"))]))
+    assert [row.id for row in await store.rows(select(tables.runs))] == ["after"]
+    await store.close()
+
+
 async def test_a_newer_database_is_refused_in_one_line(database: str) -> None:
     store = Store(database)
     await store.open()
