@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 from logging.handlers import RotatingFileHandler
@@ -19,6 +20,9 @@ def serve(loaded: Loaded) -> None:
     import uvloop
 
     settings = loaded.settings
+    # A full collection walks all live episodes: by default that takes as long as the steps of 1,000 of them.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
     uvloop.run(_serve(settings))
 
 
