@@ -130,13 +130,12 @@ class Workshop:
     async def _gate(self, pair: Pair, folder: Folder, image: str) -> None:
         """The leak gate; lines of the fix that the base image or the old source has anyway are let pass by name."""
         self.progress("looking for the fix in the agent's image")
-        tests = _new_lines(pair.project)
-        lines = distinctive(folder.fix) | tests
+        lines = distinctive(folder.fix) | _new_lines(pair.project)
         old = _text_of(pair.project.old, trees.names(pair.project.old))
         known = {line for line in lines if line in old}
         async with self._sandbox(await self.builder.find(folder.environment.base)) as sandbox:
             known |= await common(sandbox, lines - known)
-        folder.leak_allow = sorted(known - tests)
+        folder.leak_allow = sorted(known & distinctive(folder.fix))
         async with self._sandbox(image) as sandbox:
             found = await search(sandbox, lines - known)
             found += await history(sandbox, "/testbed", lines - known)
