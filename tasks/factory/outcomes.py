@@ -69,6 +69,12 @@ class Bench:
         finally:
             await sandbox.close()
 
+    def ours(self, file: str) -> bool:
+        """Whether the file or package that an id names comes from the task when it is scored."""
+        if self.runner.name == "go" or self.runner.is_test(file):  # packages: only _test.go files hold Go's tests
+            return True
+        return any(file == path or file.startswith(f"{path}/") for path in self.test_paths)
+
     def _paths(self) -> list[str]:
         """pytest would collect whatever looks like a test anywhere; the others find their own."""
         return [path for path in self.test_paths if "." not in path or path.endswith(".py")] if self._pytest else []
@@ -94,18 +100,25 @@ async def mine(bench: Bench, *, progress: Callable[[str], None] = lambda _: None
         run = await bench.run(fixed=False)
         _check(run, "without the fix")
         before.append(run.outcomes)
-    return replace(sort_out(before, after), seconds=last.seconds)
+    return replace(sort_out(before, after, ours=bench.ours), seconds=last.seconds)
 
 
-def sort_out(before: Sequence[Outcomes], after: Sequence[Outcomes]) -> Found:
-    """Fail-to-pass and pass-to-pass by what every run of a side agrees on. Raises NotSound."""
+def sort_out(
+    before: Sequence[Outcomes], after: Sequence[Outcomes], *, ours: Callable[[str], bool] = lambda file: True
+) -> Found:
+    """Fail-to-pass and pass-to-pass by what every run of a side agrees on. Raises NotSound.
+
+    `ours` tells the files that come from the task when it is scored; what the agent may write cannot be trusted.
+    """
     left_out: Counter[str] = Counter()
     fail_to_pass: dict[str, list[str]] = {}
     pass_to_pass = []
     ran = {_file(test) for run in before for test in run if test != _file(test)}
     for test in sorted(test for test in set().union(*before, *after) if test != _file(test)):
         old, new = {run.get(test) for run in before}, {run.get(test) for run in after}
-        if reason := _unusable(test, old, new, loads=_file(test) in ran):
+        if not ours(_file(test)):
+            left_out["in a file that the agent may write"] += 1
+        elif reason := _unusable(test, old, new, loads=_file(test) in ran):
             left_out[reason] += 1
         elif old == {"passed"}:
             pass_to_pass.append(test)

@@ -83,6 +83,13 @@ def test_too_many_in_one_file_are_a_missing_feature() -> None:
     assert sum(found.left_out.values()) == MOST + 1
 
 
+def test_leaves_out_tests_in_files_that_the_agent_may_write() -> None:
+    inside: Outcomes = {"src/lib.rs::tests::a": "passed"}
+    found = sort_out([BROKEN | inside] * 3, [KEPT | inside] * 3, ours=lambda file: file == "t.py")
+    assert found.pass_to_pass == ("t.py::stays",)
+    assert found.left_out == {"in a file that the agent may write": 1}
+
+
 def test_needs_tests_of_both_kinds() -> None:
     with pytest.raises(NotSound, match="no test fails before the fix"):
         sort_out([KEPT] * 3, [KEPT] * 3)
