@@ -147,6 +147,12 @@ class Games:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs the tests of a module with PROJECTS for each of them."""
+    if "games" in metafunc.fixturenames and hasattr(metafunc.module, "PROJECTS"):
+        metafunc.parametrize("games", list(metafunc.module.PROJECTS), indirect=True, scope="module")
+
+
 @pytest.fixture(scope="session")
 def builds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Task folders, artefacts and build logs of the session."""
@@ -155,15 +161,19 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def games(request: pytest.FixtureRequest, image: Callable[[str], str], builds: Path) -> AsyncIterator[Games]:
-    """The games of the test module: agents by name in AGENTS, on the repository that PROJECT describes."""
-    project = Project(**request.module.PROJECT)
+    """The games of the test module: agents by name in AGENTS, on the repository that PROJECT describes.
+
+    With PROJECTS, by runner, its tests run for each of them, with the agents that AGENTS has for it.
+    """
+    kind = getattr(request, "param", None)
+    project = Project(**(request.module.PROJECTS[kind] if kind else request.module.PROJECT))
     await asyncio.to_thread(image, project.base.removeprefix("envfarm/").removesuffix(":1"))
-    folder = project.write(builds / request.module.__name__.rpartition(".")[2])
+    folder = project.write(builds / request.module.__name__.rpartition(".")[2] / project.runner)
     builder = DockerImages(ca_bundle=Settings().trusted, logs=builds / "logs")
     backend = DockerBackend()
     arena = Arena(load(folder), TaskImages(builder), Artifacts(builds / "artifacts"), SweEnvironment(), backend)
     await arena.images.verifier(arena.task)
-    games = Games(arena, request.module.AGENTS)
+    games = Games(arena, request.module.AGENTS[kind] if kind else request.module.AGENTS)
     yield games
     await games.close()
     await backend.reap(OWNER, keep=())
