@@ -17,11 +17,17 @@ ROOTS = ("tasks", "samples")
 
 def with_folder(settings: Settings, task: str) -> tuple[Settings, str]:
     """The settings with a task's folder among the tasks where it was named by it, and the task's id."""
-    from envfarm.tasks.registry import discover
+    from envfarm.tasks.registry import discover, samples
 
     folder = Path(task)
-    if not folder.is_dir() or task in _ids(settings):
+    if not folder.is_dir():
         return settings, task
+    roots = [*([samples()] if settings.samples else []), *settings.tasks]
+    known = {path.resolve(): id for root in roots for id, path in discover(root).items()}
+    if task in known.values():
+        return settings, task
+    if folder.resolve() in known:
+        return settings, known[folder.resolve()]
     found = [id for id, path in discover(folder).items() if path == folder]
     if not found:
         raise TaskError(f"{folder}: no task; a task is a folder with a task.toml")
@@ -38,9 +44,3 @@ def find_task(settings: Settings, id: str) -> Task | None:
         if settings.url:
             return None  # the server may have it
         raise
-
-
-def _ids(settings: Settings) -> list[str]:
-    from envfarm.orchestrator.wire import open_registry
-
-    return open_registry(settings).ids()

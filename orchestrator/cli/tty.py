@@ -83,7 +83,7 @@ def _drain(stream: Any) -> None:
 def _raw_terminal() -> Iterator[None]:
     fd = sys.stdin.fileno()
     before = termios.tcgetattr(fd)
-    tty.setraw(fd)
+    tty.setraw(fd, termios.TCSADRAIN)  # what was typed already counts
     try:
         yield
     finally:
