@@ -88,7 +88,7 @@ def test_a_missing_folder_and_a_broken_encoding_are_named(make_folder: MakeFolde
         load(tmp_path / "nowhere")
     folder = make_folder()
     (folder / "instruction.md").write_bytes(b"caf\xe9")
-    with pytest.raises(TaskError, match="instruction.md: not UTF-8 at byte 3"):
+    with pytest.raises(TaskError, match=r"instruction\.md: not UTF-8 at byte 3"):
         load(folder)
 
 

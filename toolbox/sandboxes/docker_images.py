@@ -7,24 +7,24 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import docker
 import requests
+import urllib3
 from docker.errors import APIError, DockerException, ImageNotFound
-from docker.types import CancellableStream
-from docker.utils import kwargs_from_env
 
-from envfarm.toolbox.errors import BackendUnavailable, ImageError
+from envfarm.toolbox.errors import ImageError
 from envfarm.toolbox.sandboxes import build_context
 from envfarm.toolbox.sandboxes import dockerfile as dockerfiles
+from envfarm.toolbox.sandboxes.docker_engine import EngineClient, engine
 from envfarm.toolbox.sandboxes.images import Check
 
 CA_VARIABLES = (
@@ -43,21 +43,10 @@ _CA_SOURCE = "/usr/local/share/ca-certificates/envfarm.crt"  # from here update-
 _CA_CONTEXT = ".envfarm/ca.crt"
 _DOCKERFILE = ".envfarm/Dockerfile"
 _TAIL = 4096
+_ATTEMPTS = 3
+_ENGINE_FAULT = re.compile(r"failed to create (endpoint|shim|task)|no such network interface")
+"""What a busy engine says when it could not start a step's container: no fault of the Dockerfile."""
 _PULL_TIMEOUT = 600.0
-
-
-class _Client(docker.APIClient):
-    """Remembers its last response, so that another thread can cut a stream that is being read."""
-
-    response: requests.Response | None = None
-
-    def post(self, *args: Any, **kwargs: Any) -> requests.Response:
-        self.response = super().post(*args, **kwargs)
-        return self.response
-
-    def abort(self) -> None:
-        if self.response is not None:
-            CancellableStream(iter(()), self.response).close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +146,7 @@ class DockerImages:
         return image, await asyncio.to_thread(self._id, image) or ""
 
     def _id(self, image: str) -> str | None:
-        with _engine(self._url, 60) as client:
+        with engine(self._url, 60) as client:
             try:
                 return str(client.inspect_image(image)["Id"])  # type: ignore[no-untyped-call]  # its stub lacks one
             except ImageNotFound:
@@ -167,7 +156,7 @@ class DockerImages:
 
     async def _pulled(self, image: str, full: str, stand_ins: list[str]) -> str:
         def pull() -> str:
-            with _engine(self._url, _PULL_TIMEOUT) as client:
+            with engine(self._url, _PULL_TIMEOUT) as client:
                 try:
                     for message in client.pull(full, stream=True, decode=True):
                         if "error" in message:
@@ -219,13 +208,19 @@ class DockerImages:
         self._logs.mkdir(parents=True, exist_ok=True)
         async with _locked(plan.log.with_suffix(".lock")):
             if not await asyncio.to_thread(self._id, plan.tag):
-                await self._run(plan, timeout)
+                for attempt in range(_ATTEMPTS):
+                    try:
+                        await self._run(plan, timeout)
+                        break
+                    except ImageError as error:
+                        if attempt == _ATTEMPTS - 1 or not _ENGINE_FAULT.search(str(error)):
+                            raise
                 await self._name(plan, check)
         return plan.tag
 
     async def _name(self, plan: _Plan, check: Check | None) -> None:
         def rename(name: bool) -> None:
-            with _engine(self._url, 60) as client:
+            with engine(self._url, 60) as client:
                 if name:
                     repository, _, tag = plan.tag.rpartition(":")
                     client.tag(plan.new, repository, tag)
@@ -242,7 +237,7 @@ class DockerImages:
     async def _run(self, plan: _Plan, timeout: float) -> None:
         loop = asyncio.get_running_loop()
         started = asyncio.Event()  # the time-out does not count the wait for a thread
-        with _engine(self._url, timeout + 60) as client:
+        with engine(self._url, timeout + 60) as client:
 
             def work() -> str:
                 loop.call_soon_threadsafe(started.set)
@@ -266,7 +261,7 @@ class DockerImages:
             raise ImageError(f"{plan.what}: the build failed: {problem}; its log is {plan.log}", log=log)
 
 
-def _build(client: _Client, plan: _Plan) -> str:
+def _build(client: EngineClient, plan: _Plan) -> str:
     """Build on the engine and write the log; returns what went wrong, or nothing."""
     problem = ""
     with tempfile.TemporaryFile() as tar, plan.log.open("w", encoding="utf-8") as log:
@@ -286,7 +281,7 @@ def _build(client: _Client, plan: _Plan) -> str:
                 problem = str(message.get("error", problem)).strip()
                 log.write(str(message.get("stream") or message.get("error") or ""))
                 log.flush()
-        except (DockerException, requests.RequestException, ValueError, OSError) as error:
+        except (DockerException, requests.RequestException, urllib3.exceptions.HTTPError, ValueError, OSError) as error:
             problem = str(getattr(error, "explanation", None) or error)
             log.write(f"\n{problem}\n")
     return " ".join(problem.split())
@@ -303,21 +298,6 @@ def _tail(log: Path) -> str:
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - _TAIL))
         return file.read().decode(errors="replace")
-
-
-@contextmanager
-def _engine(url: str | None, timeout: float) -> Iterator[_Client]:
-    settings = {"base_url": url} if url else kwargs_from_env()
-    try:
-        client = _Client(version="auto", timeout=int(timeout) + 1, **settings)
-    except DockerException as error:
-        raise BackendUnavailable(f"no Docker engine answers at {url or 'the default address'}: {error}") from None
-    try:
-        yield client
-    except (requests.ConnectionError, requests.Timeout) as error:
-        raise BackendUnavailable(f"the Docker engine went away: {error}") from None
-    finally:
-        client.close()
 
 
 @asynccontextmanager
