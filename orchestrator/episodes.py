@@ -112,7 +112,7 @@ class Episode:
         self.reward: RewardView | None = None
         self.lock: asyncio.Lock | None = None  # held while its state is changed
         self.work: asyncio.Task[None] | None = None  # being started, or being scored
-        self.waiters: list[asyncio.Future[None]] | None = None
+        self.waiters: set[asyncio.Future[None]] | None = None
 
     @property
     def ended(self) -> bool:
@@ -126,10 +126,10 @@ class Episode:
     def notify(self) -> None:
         """Wake those who wait for a change."""
         if self.waiters:
-            for waiter in self.waiters:
+            woken, self.waiters = self.waiters, None
+            for waiter in woken:
                 if not waiter.done():
                     waiter.set_result(None)
-            self.waiters = None
 
     async def wait(self, until: Callable[[Episode], bool], timeout: float | None) -> bool:
         """Wait for a condition, for at most `timeout` seconds; returns whether it holds."""
@@ -139,8 +139,13 @@ class Episode:
             if left is not None and left <= 0:
                 return False
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self.waiters = [*(self.waiters or ()), waiter]
-            await asyncio.wait([waiter], timeout=left)
+            self.waiters = self.waiters or set()
+            self.waiters.add(waiter)
+            try:
+                await asyncio.wait([waiter], timeout=left)
+            finally:
+                if self.waiters is not None:
+                    self.waiters.discard(waiter)
         return True
 
 

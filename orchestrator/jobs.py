@@ -19,6 +19,7 @@ from envfarm.toolbox.errors import Conflict, FarmError, SandboxError, SandboxLos
 log = logging.getLogger(__name__)
 
 _SAVE = update(tables.episodes).where(tables.episodes.c.id == bindparam("the_id")).values(evidence=bindparam("new"))
+_COLLECTS = 16  # sandboxes whose files are taken at the same time
 _PAUSE = 0.5  # seconds before the second attempt, doubled after each
 
 
@@ -27,6 +28,7 @@ class Scoring:
 
     def __init__(self, core: Core) -> None:
         self.core = core
+        self._collecting = asyncio.Semaphore(_COLLECTS)
 
     async def begin(
         self, episode: Episode, *, terminated: bool, truncated: bool, reason: str | None, also: Change | None = None
@@ -60,7 +62,8 @@ class Scoring:
         """Save, score and store. Raises StoreError: then it can be called again."""
         try:
             if episode.evidence is None:
-                await self._collect(episode)
+                async with self._collecting:
+                    await self._collect(episode)
             if not episode.play.env.needs_sandbox(episode.play.task):
                 self.core.give_back(episode)
             reward, attempts = await self._attempts(episode)
