@@ -21,7 +21,7 @@ from envfarm.orchestrator.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))]
-CONCEPTS = ["architecture", "tasks", "tools", "sandboxes", "http", "scoring", "settings", "cli", "benchmarks"]
+CONCEPTS = ["architecture", "tasks", "tools", "sandboxes", "http", "scoring", "settings", "benchmarks"]
 
 
 def blocks(page: Path) -> list[str]:
@@ -62,6 +62,11 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_every_concept_has_a_page() -> None:
     assert [name for name in CONCEPTS if not (ROOT / f"docs/{name}.md").is_file()] == []
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert [page.name for page in ROOT.glob("docs/*.md") if f"(docs/{page.name})" not in readme] == []
 
 
 def test_every_setting_is_documented_with_its_default_and_meaning() -> None:
