@@ -244,10 +244,11 @@ class DockerBackend:
 
     def _create_limited(self, spec: SandboxSpec, *rest: Any) -> str:
         """Create it with a limit on its disk, or without where the storage driver has none."""
+        limited = spec.limits.disk_mb is not None and self._limits_disk  # another start may find out meanwhile
         try:
             return self._create(spec, *rest)
         except docker.errors.APIError as error:
-            if spec.limits.disk_mb is None or not self._limits_disk or "storage" not in (error.explanation or ""):
+            if not limited or "storage" not in (error.explanation or ""):
                 raise
             self._limits_disk = False
             return self._create(spec, *rest)
