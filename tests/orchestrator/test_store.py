@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import insert, inspect, select, text, update
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from envfarm.orchestrator import tables
 from envfarm.orchestrator.changes import Change, EventRow
@@ -163,6 +164,24 @@ async def test_a_newer_database_is_refused_in_one_line(database: str) -> None:
     with pytest.raises(StoreError, match=r"newer envfarm \(revision 9999\): upgrade") as refused:
         await Store(database).open()
     assert "\n" not in str(refused.value)
+
+
+async def test_a_migration_that_fails_half_way_leaves_nothing(database: str) -> None:
+    engine = create_async_engine(database)
+    async with engine.begin() as connection:
+        await connection.exec_driver_sql("CREATE TABLE task_stats (x INTEGER)")  # the migration's last table
+    with pytest.raises(StoreError, match="task_stats") as refused:
+        await Store(database).open()
+    assert "\n" not in str(refused.value)
+    async with engine.begin() as connection:
+        names = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
+        assert [name for name in names if name != "alembic_version"] == ["task_stats"]
+        await connection.exec_driver_sql("DROP TABLE task_stats")
+    await engine.dispose()
+    store = Store(database)
+    await store.open()
+    assert await store.rows(select(tables.task_stats)) == []
+    await store.close()
 
 
 async def test_a_check_changes_nothing(database: str, tmp_path: Path) -> None:
