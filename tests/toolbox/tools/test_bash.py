@@ -14,27 +14,26 @@ from envfarm.toolbox.tools.base import ToolResult
 Call = Callable[..., Awaitable[ToolResult]]
 
 
-@pytest.mark.parametrize(
-    ("command", "content", "exit_code"),
-    [
-        ("echo hello", "hello\n", 0),
-        ("printf hello", "hello", 0),
-        ("true", "[no output]", 0),
-        ("false", "[exit code 1]", 1),
-        ("echo out; echo err >&2", "out\n[stderr]\nerr\n", 0),
-        ("printf out; printf err >&2; (exit 3)", "out\n[stderr]\nerr\n[exit code 3]", 3),
-        ("echo err >&2", "[stderr]\nerr\n", 0),
-        ("printf 'a\\000b\\377'", "a\\x00b\\xff", 0),
-        ("cat", "[no output]", 0),
-        ("printf 'caf\\303\\251 😀\\n'", "café 😀\n", 0),
-    ],
-)
-async def test_what_a_command_answers(call: Call, command: str, content: str, exit_code: int) -> None:
-    result = await call("bash", command=command)
-    assert result.content == content
-    assert result.exit_code == exit_code
-    assert not result.is_error
-    assert not result.truncated
+ANSWERS = [
+    ("echo hello", "hello\n", 0),
+    ("printf hello", "hello", 0),
+    ("true", "[no output]", 0),
+    ("false", "[exit code 1]", 1),
+    ("echo out; echo err >&2", "out\n[stderr]\nerr\n", 0),
+    ("printf out; printf err >&2; (exit 3)", "out\n[stderr]\nerr\n[exit code 3]", 3),
+    ("echo err >&2", "[stderr]\nerr\n", 0),
+    ("printf 'a\\000b\\377'", "a\\x00b\\xff", 0),
+    ("cat", "[no output]", 0),
+    ("printf 'caf\\303\\251 😀\\n'", "café 😀\n", 0),
+]
+
+
+async def test_what_a_command_answers(call: Call) -> None:
+    for command, content, exit_code in ANSWERS:
+        result = await call("bash", command=command)
+        assert (result.content, result.exit_code) == (content, exit_code), command
+        assert not result.is_error
+        assert not result.truncated
 
 
 async def test_the_session_lasts(call: Call) -> None:

@@ -55,57 +55,53 @@ async def test_mode_owner_and_links_stay(call: Call, sandbox: Sandbox) -> None:
     assert mode in (b"4751", b"751")  # the kernel takes setuid away from a file that is written
 
 
-@pytest.mark.parametrize(
-    ("before", "old", "new", "after"),
-    [
-        (b"a\r\nb\r\n", "a\nb", "A\nB\nC", b"A\r\nB\r\nC\r\n"),
-        (b"\xef\xbb\xbfa\n", "a", "é", b"\xef\xbb\xbf\xc3\xa9\n"),
-        (b"caf\xe9\n", "café", "thé", b"th\xe9\n"),
-        (b"\xff\xfea\0\n\0", "a", "é", b"\xff\xfe\xe9\0\n\0"),
-        (b"a\xff\n", "a", "b", b"b\xff\n"),
-        (b"no end", "end", "newline", b"no newline"),
-        (b"x\n", "x\n", "", b""),
-    ],
-)
-async def test_encoding_and_line_ends_stay(
-    call: Call, sandbox: Sandbox, before: bytes, old: str, new: str, after: bytes
-) -> None:
-    await sandbox.write("/tmp/f", before)
-    result = await call("str_replace", path="/tmp/f", old=old, new=new)
-    assert not result.is_error, result.content
-    assert await sandbox.read("/tmp/f") == after
+EDITS = [
+    (b"a\r\nb\r\n", "a\nb", "A\nB\nC", b"A\r\nB\r\nC\r\n"),
+    (b"\xef\xbb\xbfa\n", "a", "é", b"\xef\xbb\xbf\xc3\xa9\n"),
+    (b"caf\xe9\n", "café", "thé", b"th\xe9\n"),
+    (b"\xff\xfea\0\n\0", "a", "é", b"\xff\xfe\xe9\0\n\0"),
+    (b"a\xff\n", "a", "b", b"b\xff\n"),
+    (b"no end", "end", "newline", b"no newline"),
+    (b"x\n", "x\n", "", b""),
+]
 
 
-@pytest.mark.parametrize(
-    ("path", "old", "new", "said"),
-    [
-        ("/tmp/f", "x", "y", "`old` occurs 2 times, at lines 1, 3"),
-        ("/tmp/f", "zz", "y", "`old` does not occur in /tmp/f."),
-        ("/tmp/f", "  b", "y", "White space differs"),
-        ("/tmp/f", "b", "b", "the same"),
-        ("/tmp/f", "", "y", "/tmp/f exists"),
-        ("/tmp/none", "x", "y", "/tmp/none does not exist"),
-        ("/tmp", "x", "y", "/tmp is a directory"),
-        ("/tmp/binary", "x", "y", "binary file"),
-        ("/tmp/latin", "caf", "→", "has no form for '→'"),
-        ("/dev/null", "x", "y", "/dev/null is not a regular file"),
-        ("/tmp/loop", "x", "y", "does not exist"),
-        ("/tmp/f/x", "", "y", "/tmp/f/x cannot be written"),
-        ("/proc/version", "Linux", "Unix", "/proc/version cannot be written"),
-    ],
-)
-async def test_a_mistake_is_answered_and_changes_nothing(
-    call: Call, sandbox: Sandbox, path: str, old: str, new: str, said: str
-) -> None:
+async def test_encoding_and_line_ends_stay(call: Call, sandbox: Sandbox) -> None:
+    for before, old, new, after in EDITS:
+        await sandbox.write("/tmp/f", before)
+        result = await call("str_replace", path="/tmp/f", old=old, new=new)
+        assert not result.is_error, result.content
+        assert await sandbox.read("/tmp/f") == after
+
+
+MISTAKES = [
+    ("/tmp/f", "x", "y", "`old` occurs 2 times, at lines 1, 3"),
+    ("/tmp/f", "zz", "y", "`old` does not occur in /tmp/f."),
+    ("/tmp/f", "  b", "y", "White space differs"),
+    ("/tmp/f", "b", "b", "the same"),
+    ("/tmp/f", "", "y", "/tmp/f exists"),
+    ("/tmp/none", "x", "y", "/tmp/none does not exist"),
+    ("/tmp", "x", "y", "/tmp is a directory"),
+    ("/tmp/binary", "x", "y", "binary file"),
+    ("/tmp/latin", "caf", "→", "has no form for '→'"),
+    ("/dev/null", "x", "y", "/dev/null is not a regular file"),
+    ("/tmp/loop", "x", "y", "does not exist"),
+    ("/tmp/f/x", "", "y", "/tmp/f/x cannot be written"),
+    ("/proc/version", "Linux", "Unix", "/proc/version cannot be written"),
+]
+
+
+async def test_a_mistake_is_answered_and_changes_nothing(call: Call, sandbox: Sandbox) -> None:
     await sandbox.run(
-        "cd /tmp && printf 'x\n\tb\nx\n' > f && ln -s loop loop &&"
+        "cd /tmp && printf 'x\\n\\tb\\nx\\n' > f && ln -s loop loop &&"
         " printf 'x\\000' > binary && printf 'caf\\351' > latin"
     )
     before = await sandbox.run("cd /tmp && cat f binary latin")
-    result = await call("str_replace", path=path, old=old, new=new)
-    assert result.is_error
-    assert said in result.content
-    assert (await sandbox.run("cd /tmp && cat f binary latin")).stdout == before.stdout
+    for path, old, new, said in MISTAKES:
+        result = await call("str_replace", path=path, old=old, new=new)
+        assert result.is_error, path
+        assert said in result.content
+        assert (await sandbox.run("cd /tmp && cat f binary latin")).stdout == before.stdout
 
 
 async def test_edits_are_made_by_the_agents_own_user(call: Call, sandbox: Sandbox) -> None:
