@@ -52,7 +52,7 @@ async def from_git(
         project = _project(_name(repository), (old, new), date.fromisoformat(day), extra)
         source = {"registry": "git", "name": repository, "old": base, "new": fix}
         source["statement"] = "commit message" if issue is None else "issue"
-        pair = _pair(project, source, _TRAILER.sub("", text) if issue is None else issue, archive)
+        pair = _pair(project, source, words(text) if issue is None else issue, archive)
         return await workshop.make(pair, out)
 
 
@@ -134,6 +134,11 @@ def _pair(project: Project, source: dict[str, str], text: str, archive: bytes) -
 def _name(repository: str) -> str:
     """`sqlparse` of `https://host/owner/sqlparse.git`."""
     return repository.rstrip("/").removesuffix("/.git").removesuffix(".git").rpartition("/")[2] or "repository"
+
+
+def words(message: str) -> str:
+    """A commit's message without its trailers (`Signed-off-by:` and the like)."""
+    return _TRAILER.sub("", message).strip()
 
 
 def statement(name: str, text: str) -> str:

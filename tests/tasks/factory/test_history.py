@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import tarfile
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from envfarm.tasks.factory.history import from_git
+from envfarm.tasks.factory.history import from_git, statement, words
 from envfarm.tasks.factory.leaks import leaks
 from envfarm.tasks.factory.make import Workshop
 from envfarm.tasks.factory.outcomes import NotSound
@@ -31,22 +32,30 @@ BEGIN = {"setup.py": SETUP, "adder.py": WRONG, "tests/test_adder.py": TESTS}
 FIXED = {"adder.py": RIGHT, "tests/test_adder.py": MORE}
 
 
-async def test_makes_a_task_of_a_fix_commit(repository: Repository, workshop: Workshop, tmp_path: Path) -> None:
+async def test_makes_a_task_of_a_fix_commit(
+    repository: Repository, workshop: Workshop, tmp_path: Path, cli: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
     repository.commit("Begin", BEGIN)
-    fix = repository.commit("Add instead of subtracting\n\nSigned-off-by: A B", FIXED)
-    made = await from_git(str(repository.path), fix, out=tmp_path / "out", workshop=workshop)
+    fix = repository.commit("Fix", FIXED)
+    issue = tmp_path / "issue.md"
+    issue.write_text("2 and 2 give 0.\n\nThey should give 4.\n")
+    done = await asyncio.to_thread(
+        cli, "tasks", "from-git", str(repository.path), "HEAD", "--issue", str(issue), "--json"
+    )
+    assert done.returncode == 0, done.stderr
 
-    assert made.found.fail_to_pass == ("tests/test_adder.py::test_add",)
-    assert made.found.pass_to_pass == ("tests/test_adder.py::test_twice",)
-    task = load(made.path)
+    answer = json.loads(done.stdout)
+    assert answer["fail_to_pass"] == ["tests/test_adder.py::test_add"]
+    assert answer["pass_to_pass"] == ["tests/test_adder.py::test_twice"]
+    assert answer["seconds"] > 0
+    task = load(Path(answer["path"]))
     table = task.config.envfarm
     assert (task.kind, table.language, table.runner, table.test_paths) == ("swe", "python", "pytest", ("tests",))
-    assert table.fail_to_pass == made.found.fail_to_pass
+    assert list(table.fail_to_pass) == answer["fail_to_pass"]
     assert table.source.new == fix
-    assert "> Add instead of subtracting\n" in task.instruction
-    assert "Signed-off-by" not in task.instruction
-    assert "sum([left, right])" in (made.path / "solution" / "fix.patch").read_text()
-    with tarfile.open(made.path / "environment" / "source.tar.gz") as bundle:
+    assert "> 2 and 2 give 0.\n>\n> They should give 4.\n" in task.instruction
+    assert "sum([left, right])" in (task.path / "solution" / "fix.patch").read_text()
+    with tarfile.open(task.path / "environment" / "source.tar.gz") as bundle:
         assert bundle.extractfile("adder.py").read() == WRONG.encode()  # type: ignore[union-attr]
 
     image = await TaskImages(workshop.builder).agent(task)
@@ -61,20 +70,10 @@ async def test_makes_a_task_of_a_fix_commit(repository: Repository, workshop: Wo
         await sandbox.close()
 
 
-def test_takes_the_statement_from_the_issue(
-    repository: Repository, tmp_path: Path, cli: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
-    repository.commit("Begin", BEGIN)
-    repository.commit("Fix", FIXED)
-    issue = tmp_path / "issue.md"
-    issue.write_text("2 and 2 give 0.\n\nThey should give 4.\n")
-    done = cli("tasks", "from-git", str(repository.path), "HEAD", "--issue", str(issue), "--json")
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout)
-    assert answer["fail_to_pass"] == ["tests/test_adder.py::test_add"]
-    assert answer["pass_to_pass"] == ["tests/test_adder.py::test_twice"]
-    assert answer["seconds"] > 0
-    assert "> 2 and 2 give 0.\n>\n> They should give 4.\n" in Path(answer["path"], "instruction.md").read_text()
+def test_a_commits_message_is_the_statement_without_an_issue() -> None:
+    message = words("Add instead of subtracting\n\n2 and 2 gave 0.\n\nSigned-off-by: A B\nCo-authored-by: C D\n")
+    assert "> Add instead of subtracting\n>\n> 2 and 2 gave 0.\n\n" in statement("adder", message)
+    assert message.endswith("gave 0.")
 
 
 async def test_clones_an_address(repository: Repository, workshop: Workshop, tmp_path: Path) -> None:
