@@ -38,6 +38,8 @@ CAPABILITIES = (
 """What a container keeps of Docker's default capabilities: no raw sockets, device nodes, audit or file capabilities."""
 DEFAULT_URL = "unix:///var/run/docker.sock"
 RUNTIMES = {"runc": None, "gvisor": "runsc"}
+ENGINE_RACES = ("failed to create endpoint", "no such network interface", "could not find bridge", "context deadline")
+"""What an engine says when starting a container failed for reasons of its own."""
 THREADS = 16
 START_TIMEOUT = 60.0
 REMOVAL = 0.5
@@ -129,7 +131,7 @@ class DockerBackend:
         sandbox = DockerSandbox(self, container, spec, shell, defaults(spec, config))
         try:
             await sandbox.attach()
-            await self._call(lambda: self.client.api.start(container))
+            await self._start(container)
             await sandbox.greet(START_TIMEOUT)
             await self._entrypoint(sandbox, spec, config)
         except SandboxLost as error:
@@ -140,6 +142,16 @@ class DockerBackend:
             await sandbox.close()
             raise
         return sandbox
+
+    async def _start(self, container: str) -> None:
+        """Start it, again when the engine trips over itself, as it does under load."""
+        for pause in (0.2, 1.0, None):
+            try:
+                return await self._call(lambda: self.client.api.start(container))
+            except SandboxStartError as error:
+                if pause is None or not any(text in str(error) for text in ENGINE_RACES):
+                    raise
+                await asyncio.sleep(pause)
 
     async def attach(self, sandbox_id: str) -> Sandbox:
         """Take back a running container, with its sessions and its running command. Raises SandboxLost."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import io
 import os
 import re
+import tarfile
 from collections.abc import Sequence
 
 from envfarm.toolbox.errors import FileProblem
@@ -15,6 +17,8 @@ from envfarm.toolbox.sandboxes.supervisor import ANSWER
 
 INLINE = 32 << 10
 """Bytes of a file that go as text of the script itself, which saves four processes."""
+READ_LIMIT = 1 << 30
+"""Bytes that are read of one file when the caller sets no limit."""
 TIMEOUT = 600.0
 
 _GLOB = re.compile(r"([*?[\\])")
@@ -58,11 +62,11 @@ async def spool(shell: Shell, data: bytes) -> str:
 async def read(shell: Shell, path: str, limit: int | None = None) -> bytes:
     """A regular file's bytes. Raises FileProblem."""
     name = quote(path)
-    count = "" if limit is None else f" count={limit // _BLOCK + 1}"
-    pack = f"dd if={name} bs={_BLOCK}{count}"
+    limit = READ_LIMIT if limit is None else limit
+    pack = f"dd if={name} bs={_BLOCK} count={limit // _BLOCK + 1}"
     guard = f"if [ -d {name} ]; then status {_DIRECTORY}; elif [ ! -e {name} ]; then status {_MISSING}; "
     guard += f"elif [ ! -f {name} ]; then status {_SPECIAL}; else "
-    size = f'; echo "$(wc -c <{name}) bytes" >&2' if shell.kind == "sh" else ""  # a small dd does not count
+    size = f"; stat -L -c '%s bytes' {name} >&2" if shell.kind == "sh" else ""  # a small dd does not count
     result = await _script(shell, f"{guard}{pack}{size}; fi")
     _check(result, path, "read")
     data = result.stdout if _counted(result) else await _framed(shell, pack, path)
@@ -72,20 +76,21 @@ async def read(shell: Shell, path: str, limit: int | None = None) -> bytes:
 async def write(shell: Shell, path: str, data: bytes, *, mode: int | None, prefix: str) -> None:
     """Write a file in place. Raises FileProblem."""
     name, parent = quote(path), quote(os.path.dirname(path))
-    lines = [f"[ -d {parent} ] || mkdir -p -- {parent}"]
+    guard = f"if [ -d {name} ]; then exit {_DIRECTORY}; elif [ -e {name} ] && [ ! -f {name} ]; then exit {_SPECIAL}; fi"
+    make = f"{{ [ -d {parent} ] || mkdir -p -- {parent}; }}"
+    after = "" if mode is None else f" && chmod {mode:04o} {name}"
+
+    async def attempt(first: str, fill: str) -> ExecResult:
+        body = f"{guard}; {make} && {fill} >{name}{after}"
+        return await _script(shell, f"( {first}{prefix}sh -c {quote(body)} )" if prefix else f"( {first}{body} )")
+
+    result = None
     if len(data) <= INLINE and b"\0" not in data:
-        text = quote(data.decode("utf-8", "surrogateescape"))
-        lines.append(f"[ ! -d {name} ] && printf %s {text} >{name}")
-    else:
+        result = await attempt("", f"printf %s {quote(data.decode('utf-8', 'surrogateescape'))}")
+    if result is None or (result.exit_code == 1 and not result.stderr):  # busybox's printf does not say why it fails
         place = quote(await spool(shell, data))
-        lines = [f"exec 205<{place}; rm -f {place}", *lines, f"cat <&205 >{name}"]
-    if mode is not None:
-        lines.append(f"chmod {mode:04o} {name}")
-    special = f"[ -e {name} ] && [ ! -f {name} ] && [ ! -d {name} ]"
-    body = f"exec 2>&203; if {special}; then exit {_SPECIAL}; fi; " + " && ".join(f"{{ {line}; }}" for line in lines)
-    if prefix:
-        body = f"{prefix}sh -c {quote(body.replace('exec 2>&203; ', ''))}"
-    _check(await _script(shell, f"( {body} )"), path, "write")
+        result = await attempt(f"exec 205<{place}; rm -f {place}; ", "cat <&205")
+    _check(result, path, "write")
 
 
 async def put_tree(shell: Shell, tar: bytes, path: str) -> None:
@@ -101,19 +106,44 @@ async def put_tree(shell: Shell, tar: bytes, path: str) -> None:
 
 async def get_tree(shell: Shell, path: str, *, exclude: Sequence[str] = (), limit: int | None = None) -> bytes:
     """A tar of a directory's contents. Raises FileProblem."""
+    try:
+        leave = "".join(" --exclude=" + quote(_GLOB.sub(r"\\\1", one)) for one in exclude)
+        return await _packed(shell, path, leave, limit)
+    except FileProblem as problem:
+        if "unrecognized option '--exclude" not in str(problem):
+            raise
+    return _pruned(await _packed(shell, path, "", limit), set(exclude))
+
+
+async def _packed(shell: Shell, path: str, options: str, limit: int | None) -> bytes:
     name = quote(path)
-    leave = "".join(" --exclude=" + quote(_GLOB.sub(r"\\\1", one)) for one in exclude)
     stop = "" if limit is None else f" | head -c {limit + 1}"
-    pack = f'{{ tar -cf - -C {name}{leave} .; echo "{_TAR}$?" >&2; }}{stop}'
+    pack = f'{{ tar -cf - -C {name}{options} .; echo "{_TAR}$?" >&2; }}{stop}'
     guard = f"if [ ! -e {name} ]; then status {_MISSING}; elif [ ! -d {name} ]; then status {_SPECIAL}; else "
     result = await _script(shell, f"{guard}{pack} | dd bs={_BLOCK}; fi")
     _check(result, path, "pack")
+    code = re.search(rb"%s(\d+)" % _TAR.encode(), result.stderr)
+    if not result.stdout:
+        why = next((line for line in result.stderr.decode("utf-8", "replace").splitlines() if "tar:" in line), "no tar")
+        raise FileProblem(f"{path} could not be packed: {why}", reason="other")
     data = result.stdout if _counted(result) else await _framed(shell, pack, path)
     _within(data, limit, path)
-    code = re.search(rb"%s(\d+)" % _TAR.encode(), result.stderr)
     if code is None or int(code[1]) > 1:  # 1: something changed or cannot stand in a tar, such as a socket
         raise FileProblem(f"{path} could not be packed: {_last(result.stderr)}", reason="other")
     return data
+
+
+def _pruned(data: bytes, names: set[str]) -> bytes:
+    """A tar without the entries of some names and all below them, for a `tar` that cannot leave them out itself."""
+    out = io.BytesIO()
+    with (
+        tarfile.open(fileobj=io.BytesIO(data), errors="surrogateescape") as archive,
+        tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT, errors="surrogateescape") as kept,
+    ):
+        for member in archive:
+            if names.isdisjoint(member.name.split("/")):
+                kept.addfile(member, archive.extractfile(member) if member.isreg() else None)
+    return out.getvalue()
 
 
 async def _script(shell: Shell, text: str) -> ExecResult:

@@ -12,6 +12,8 @@ from typing import Literal
 from envfarm.toolbox.errors import BadRequest
 
 Kind = Literal["bash", "sh"]
+COMMAND_LIMIT = 16 << 20
+"""Bytes of a command, at most; it passes through the memory of two shells in the sandbox."""
 ARGUMENT_LIMIT = 100_000
 """Bytes of a command that still go as one argument; Linux allows 131,071 (MAX_ARG_STRLEN)."""
 
@@ -46,10 +48,13 @@ def quote(text: str) -> str:
 
 
 def encode(text: str) -> bytes:
-    """A command's bytes: UTF-8, with surrogate escapes for bytes that are none. Raises BadRequest for NUL."""
+    """A command's bytes: UTF-8, surrogate escapes for bytes that are none. Raises BadRequest for NUL, or too many."""
     if "\0" in text:
         raise BadRequest("a command cannot hold a NUL byte")
-    return text.encode("utf-8", "surrogateescape")
+    data = text.encode("utf-8", "surrogateescape")
+    if len(data) > COMMAND_LIMIT:
+        raise BadRequest(f"a command of {len(data)} bytes is longer than {COMMAND_LIMIT}: write it to a file first")
+    return data
 
 
 def exports(env: Mapping[str, str]) -> str:

@@ -83,7 +83,9 @@ class Supervisor:
         lines = text.count(b"\n") if self.kind == "sh" else 0
         head = f"@ {op} {token} {len(text)} {lines} {slot} {ident}"
         assert self.wire is not None
-        self.wire.write(head.ljust(HEADER - 1).encode() + b"\n" + text)
+        frame = head.ljust(HEADER - 1).encode() + b"\n" + text
+        # sh reads lines, and a payload's reader may have been killed half-way: what it left ends here.
+        self.wire.write(b"\n" + frame if self.kind == "sh" else frame)
 
     async def ask(
         self, op: str, slot: object = "-", ident: str = "-", *, timeout: float = ANSWER

@@ -159,6 +159,8 @@ async def test_input_that_no_shell_can_take_is_refused(sandbox: Sandbox) -> None
         await sandbox.run("echo \0")
     with pytest.raises(BadRequest, match="not-a-name"):
         await sandbox.run("true", env={"not-a-name": "x"})
+    with pytest.raises(BadRequest, match="longer than 16777216"):
+        await sandbox.run("#" * (17 << 20))
     assert (await sandbox.run("echo fine")).stdout == b"fine\n"
 
 

@@ -16,7 +16,7 @@ __envfarm_read() {
   IFS= command read -r __envfarm_size <&201 && IFS= command read -r __envfarm_lines <&201 || exit
   __envfarm=
   if [ "$__envfarm_size" -gt 2000 ]; then
-    __envfarm=$(PATH=/usr/bin:/bin dd bs="$__envfarm_size" count=1 iflag=fullblock <&201; command echo x)
+    __envfarm=$(PATH=/usr/bin:/bin dd bs=65536 count="$__envfarm_size" iflag=fullblock,count_bytes 2>/dev/null <&201; command echo x)
     __envfarm=${__envfarm%x}
     return
   fi

@@ -30,7 +30,7 @@ else
   payload() {
     text=
     if [ "$1" -gt 2000 ]; then
-      text=$(dd bs="$1" count=1 iflag=fullblock 2>/dev/null; echo x)
+      text=$(dd bs=65536 count="$1" iflag=fullblock,count_bytes 2>/dev/null; echo x)
       text=${text%x}
     else
       left=$2
