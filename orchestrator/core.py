@@ -130,7 +130,6 @@ class Core:
 
     async def stop(self) -> None:
         """Cancel what was spawned."""
-        self.closing = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -235,7 +234,9 @@ class Core:
             self.spawn(self._release(sandbox), f"release-{episode.id}")
 
     async def fail(self, episode: Episode, why: str, *, lost: str | None = None) -> None:
-        """End an episode by a fault of the farm: its reward is null."""
+        """End an episode by a fault of the farm: its reward is null. Not while we close: then it goes on later."""
+        if self.closing:
+            return
         also = Change(events=[happened(episode, "pod.lost", cause=lost)]) if lost is not None else None
         try:
             await self.end(episode, "failed", self.verdict(episode, "error", reason=why), also=also)

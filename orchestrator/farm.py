@@ -102,9 +102,10 @@ class Farm:
 
     async def close(self) -> None:
         """Stop; episodes that live keep their sandboxes, and go on at the next start."""
-        await self.core.stop()
+        self.core.closing = True
         boxes = [one.sandbox for one in self.core.live.values() if one.sandbox is not None]
-        await asyncio.gather(*(box.detach() for box in boxes))
+        await asyncio.gather(*(box.detach() for box in boxes))  # first: a command that is cancelled would be killed
+        await self.core.stop()
         await self.toolbox.close()
         await self.core.backend.close()
         await self.store.close()

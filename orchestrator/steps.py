@@ -107,7 +107,7 @@ class Steps:
                 return None
         if step.done.cancelled():
             if self.core.closing:
-                raise ShuttingDown("the server is shutting down; send the step again")
+                raise _closing()
             raise _gone(episode)
         return step.done.result()
 
@@ -130,6 +130,8 @@ class Steps:
         try:
             await self._calls(episode, step)
         except SandboxLost as error:
+            if self.core.closing:
+                raise _closing() from None
             await self.core.fail(episode, f"the sandbox was lost ({error.cause}): {error}", lost=error.cause)
             raise
         try:
@@ -244,6 +246,10 @@ def _digest(calls: Sequence[Call]) -> str:
 def _same(known: str, sent: str, step_id: str) -> None:
     if known != sent:
         raise Conflict(f"step {step_id!r} was sent before with other calls; give a new step another step_id")
+
+
+def _closing() -> ShuttingDown:
+    return ShuttingDown("the server is shutting down; send the step again")
 
 
 def _busy(episode: Episode, step: Step) -> Conflict:
