@@ -147,7 +147,8 @@ class DockerBackend:
         """Start it, again when the engine trips over itself, as it does under load."""
         for pause in (0.2, 1.0, None):
             try:
-                return await self._call(lambda: self.client.api.start(container))
+                await self._call(lambda: self.client.api.start(container))
+                return
             except SandboxStartError as error:
                 if pause is None or not any(text in str(error) for text in ENGINE_RACES):
                     raise
