@@ -57,6 +57,7 @@ class Store:
         self._alarm: asyncio.TimerHandle | None = None
         self._batch = Batch()
         self._writer: asyncio.Task[None] | None = None
+        self._reads: set[asyncio.Task[Sequence[Any]]] = set()
         self.last_event = 0  # id of the newest event that this server knows to be durable
         self.committed: list[Callable[[], None]] = []  # called after each commit that held events
 
@@ -108,6 +109,7 @@ class Store:
             self._writer.cancel()
             await asyncio.gather(self._writer, return_exceptions=True)
             self._writer = None
+        await asyncio.gather(*self._reads, return_exceptions=True)
         if self._thread is not None:
             self._thread.shutdown()
             self._thread = None
@@ -129,6 +131,12 @@ class Store:
 
     async def rows(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Any]:
         """All rows of a SELECT. Raises StoreError."""
+        read = asyncio.get_running_loop().create_task(self._rows(statement, parameters))
+        self._reads.add(read)
+        read.add_done_callback(self._reads.discard)
+        return await asyncio.shield(read)  # who cancels a read half way leaks its connection
+
+    async def _rows(self, statement: Executable, parameters: Mapping[str, Any] | None) -> Sequence[Any]:
         async with self.read() as connection:
             return (await connection.execute(statement, parameters)).all()
 
