@@ -134,7 +134,7 @@ class Store:
         read = asyncio.get_running_loop().create_task(self._rows(statement, parameters))
         self._reads.add(read)
         read.add_done_callback(self._reads.discard)
-        return await asyncio.shield(read)  # who cancels a read half way leaks its connection
+        return await asyncio.shield(read)  # a read cut half way may not give its connection back
 
     async def _rows(self, statement: Executable, parameters: Mapping[str, Any] | None) -> Sequence[Any]:
         async with self.read() as connection:
