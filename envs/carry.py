@@ -142,17 +142,18 @@ def _placeable(members: Members, removed: set[str], policy: Policy, refused: dic
     folders |= {path for path, (member, _) in members.items() if member.isdir()}
     not_folders = {path for path, (member, _) in members.items() if not member.isdir()}
     placed: Members = {}
-    for path, (member, data) in sorted(members.items(), key=lambda item: item[0].count("/")):
+    # Folders before what is in them, hard links after what they share.
+    for path, (member, data) in sorted(members.items(), key=lambda item: (item[1][0].islnk(), item[0].count("/"))):
         parents = [str(parent) for parent in PurePosixPath(path).parents if str(parent) != "/"]
         if any(parent not in folders or parent in not_folders for parent in parents):
             refused[path] = "its folder is not there"
             continue
         if member.islnk():
-            target = members.get(_absolute(member.linkname) or "")
-            if target is None or not target[0].isreg():
+            linked = _absolute(member.linkname) or ""
+            if linked not in placed or not placed[linked][0].isreg():
                 refused[path] = "it is a hard link to what is not carried over"
                 continue
-            member.type, member.size, data = tarfile.REGTYPE, target[0].size, target[1]
+            member.linkname = linked.lstrip("/")
         placed[path] = (member, data)
     return placed
 

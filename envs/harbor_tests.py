@@ -12,7 +12,7 @@ from envfarm.envs.base import Reward
 from envfarm.envs.carry import Carried
 from envfarm.envs.carry_policy import Tree
 from envfarm.envs.reward_file import NoReward, read_reward
-from envfarm.envs.take import SKIPPED, split_names
+from envfarm.envs.take import PRUNED, ROOTS, split_names
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.artifacts import Artifacts
 from envfarm.toolbox.errors import FileProblem, SandboxError, TaskError
@@ -34,14 +34,13 @@ ENV = {
 
 _LOGS = "/logs/verifier"
 _REWARD_LIMIT = 65536  # bytes of a reward file
-_PRUNED = r"\( " + " -o ".join(f"-path {path}" for path in SKIPPED) + r" \) -prune"
-_TREE = f"""
+_TREE = f"""{ROOTS}
 printf '%s\\0%s\\0\\0' "$PATH" "$PWD"
-find / -xdev {_PRUNED} -o -type d -print0
+find $roots -xdev {PRUNED} -o -type d -print0
 printf '\\0'
-find / -xdev {_PRUNED} -o -type l -print0
+find $roots -xdev {PRUNED} -o -type l -print0
 printf '\\0'
-find / -xdev {_PRUNED} -o ! -type d ! -type l -print0
+find $roots -xdev {PRUNED} -o ! -type d ! -type l -print0
 """
 _PREPARE = """
 for path in /tests /logs; do [ ! -h "$path" ] || rm -f "$path"; done

@@ -19,12 +19,24 @@ SKIPPED = ("/proc", "/sys", "/dev", "/tests", "/solution", "/logs/verifier")
 
 _TIMEOUT = 300.0  # seconds
 _NAMES_LIMIT = 64 << 20  # bytes of path names
-_PRUNED = r"\( " + " -o ".join(f"-path {path}" for path in SKIPPED) + r" \) -prune"
+PRUNED = r"\( " + " -o ".join(f"-path {path}" for path in SKIPPED) + r" \) -prune"
 
-_PRESENT = f"find / -xdev {_PRUNED} -o -print0"
+ROOTS = rf"""
+set -f
+roots=/
+while read -r _ folder _; do
+    case $folder in
+    / | {" | ".join(f"{path} | {path}/*" for path in SKIPPED)}) ;;
+    *) [ ! -d "$folder" ] || roots="$roots $folder" ;;
+    esac
+done < /proc/mounts
+"""
+"""Sets `roots` to the root and what is mounted below it: volumes of the image, gVisor's own /tmp."""
+
+_PRESENT = f"{ROOTS}find $roots -xdev {PRUNED} -o -print0"
 
 # The main process started with the sandbox: what has a later change time (which nobody can set) is the agent's.
-_CHANGED = rf"""
+_CHANGED = rf"""{ROOTS}
 while read -r key value; do [ "$key" = btime ] && boot=$value; done < /proc/stat
 read -r main < /proc/1/stat
 main=${{main##*) }}
@@ -32,9 +44,9 @@ set -- $main
 shift 19
 since=$((boot + $1 / 100 - 1))
 if find / -maxdepth 0 -newerct "@$since" > /dev/null 2>&1; then
-    find / -xdev {_PRUNED} -o KIND -newerct "@$since" -print0
+    find $roots -xdev {PRUNED} -o KIND -newerct "@$since" -print0
 else
-    find / -xdev {_PRUNED} -o KIND -exec stat -c '%Z %n' {{}} + |
+    find $roots -xdev {PRUNED} -o KIND -exec stat -c '%Z %n' {{}} + |
         while read -r time name; do [ "$time" -lt "$since" ] || printf '%s\0' "$name"; done
 fi
 """

@@ -146,9 +146,12 @@ cat /logs/verifier/seen.txt; echo 1 > /logs/verifier/reward.txt
 """
 
 
+@pytest.mark.parametrize("isolation", ["runc", "gvisor"])
 async def test_the_tests_see_the_agents_files_as_it_left_them(
-    play: Play, make_task: MakeTask, artifacts: Artifacts
+    play: Play, make_task: MakeTask, artifacts: Artifacts, gvisor: bool, isolation: str
 ) -> None:
+    if isolation == "gvisor" and not gvisor:
+        pytest.skip("the engine has no gVisor; scripts/gvisor.sh adds it")
     commands = [
         "echo tool > tool; chown agent:12 tool; chmod 4750 tool; chmod 2755 .",
         "ln -s /nowhere link; mkfifo fifo; rm old/a; echo changed > old/b; touch -d 2001-01-01 old/b",
@@ -156,14 +159,14 @@ async def test_the_tests_see_the_agents_files_as_it_left_them(
         "useradd -u 1234 friend; cd /var/spool; mkdir -p cron/crontabs; echo '* * * * * x' > cron/crontabs/agent",
         "mkdir /tmp/scratch; echo y > /tmp/scratch/y",
     ]
-    reward = (await play(make_task(SEEN), *commands)).reward
+    reward = (await play(make_task(SEEN, f'[envfarm]\nisolation = "{isolation}"'), *commands)).reward
     log = evidence(artifacts, reward, "test_log")
     assert "4750 1000:12 tool\n" in log
     assert "777 0:0 link\n" in log
     assert "644 0:0 fifo\n" in log
     assert "\ntool\n/nowhere\n" in log
     assert "\nold:\nb\n\nnew:\nx\n" in log or "\nnew:\nx\n\nold:\nb\n" in log
-    assert "\nsame\nodd1234\n* * * * * x\ny\n" in log
+    assert "\n2\nsame\nodd1234\n* * * * * x\ny\n" in log
 
 
 async def test_a_folder_that_became_a_link_is_one_for_the_tests(
