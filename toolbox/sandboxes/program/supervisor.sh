@@ -15,7 +15,7 @@ keepers= # process ids of the helpers that watch the sessions
 oneshot= # and of the one that watches the last script
 keeper=  # the one whose command began last
 slots=   # sessions that have a pipe
-mark=0   # ticks since boot at the last command's start
+mark=0   # when the last command began
 last=- last_slot=- # the last command that had an id
 pids=    # process ids at the last look, with parent_PID and born_PID of each
 
@@ -62,9 +62,21 @@ place() {
   return 1
 }
 
+# Note when a command begins. A variable costs less than a look into /proc.
 began() {
-  read -r mark _ </proc/uptime
-  mark=${mark%.*}${mark#*.}
+  if [ -n "${EPOCHREALTIME-}" ]; then mark=$EPOCHREALTIME; else ticks; mark=$now; fi
+}
+
+ticks() {
+  read -r now _ </proc/uptime
+  now=${now%.*}${now#*.}
+}
+
+# Turn the note into ticks since boot, the unit of a process's birth, and rather one tick early than late.
+since() {
+  [ -n "${EPOCHREALTIME-}" ] || return 0
+  ticks
+  born=$((now - (${EPOCHREALTIME/./} - ${mark/./}) / 10000 - 1))
 }
 
 # Run in a helper: let go of the sessions' pipes, so that no command inherits them.
@@ -137,7 +149,7 @@ ours() {
     eval "up=\${parent_$q-} at=\${born_$q-}"
     [ -n "$up" ] || return 1
     [ "$up" != "$keeper" ] || return 0
-    [ "$at" -ge "$mark" ] || return 1
+    [ "$at" -ge "$born" ] || return 1
     q=$up
   done
 }
@@ -241,7 +253,7 @@ while header; do
     [ "$slot" = - ] || eval "keeper=\$keeper_$slot"
     if alive "$keeper" || alive "$id"; then say "$token" a; else wait "$keeper" 2>/dev/null; say "$token" "g:$?"; fi
     ;;
-  kill) orphan=$id; kill_those ours; say "$token" "k:$?" ;;
+  kill) orphan=$id born=$mark; since; kill_those ours; say "$token" "k:$?" ;;
   clear)
     kill_those any
     rc=$?
