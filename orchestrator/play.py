@@ -68,8 +68,8 @@ class Player:
     def __init__(self, backend: Backend, images: Images, artifacts: Artifacts, *, owner: str) -> None:
         self.images = images
         self.artifacts = artifacts
-        self._backend = backend
-        self._owner = owner
+        self.backend = backend
+        self.owner = owner
 
     async def play(self, task: Task, calls: Sequence[Call]) -> Played:
         """Start a task, make the calls until one finishes it, and score. Raises FarmError."""
@@ -92,7 +92,7 @@ class Player:
     @asynccontextmanager
     async def fresh(self, spec: SandboxSpec) -> AsyncIterator[Sandbox]:
         """A sandbox of its own, closed at the end of the block. Raises SandboxError."""
-        sandbox = await start_prepared(self._backend, spec, owner=self._owner, lease=f"play-{uuid.uuid4().hex[:12]}")
+        sandbox = await start_prepared(self.backend, spec, owner=self.owner, lease=f"play-{uuid.uuid4().hex[:12]}")
         try:
             yield sandbox
         finally:
