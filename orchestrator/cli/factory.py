@@ -73,15 +73,17 @@ def from_git(
 
 
 async def _make(settings: Settings, timeout: float, make: Callable[[Workshop], Awaitable[Made]]) -> Made:
+    from envfarm.orchestrator.owners import owner
     from envfarm.orchestrator.wire import open_backend, open_builder
     from envfarm.tasks.factory.make import Workshop
 
-    backend = open_backend(settings)
+    backend, builder = open_backend(settings), open_builder(settings)
     try:
-        with console.status("") as status:
-            workshop = Workshop(backend, open_builder(settings), status.update, timeout)
-            return await make(workshop)
+        async with owner(settings.data, "factory", backend) as label:
+            with console.status("") as status:
+                return await make(Workshop(backend, builder, status.update, timeout, label))
     finally:
+        await builder.close()
         await backend.close()
 
 

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import io
 import re
-import tarfile
-from collections.abc import Collection, Iterable
+import shlex
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from envfarm.tasks.factory import packed
 from envfarm.tasks.spec import Task
-from envfarm.toolbox.errors import SandboxError
-from envfarm.toolbox.sandboxes.base import Sandbox
+from envfarm.toolbox.errors import ImageError, SandboxError, TaskError
+from envfarm.toolbox.sandboxes.base import ExecResult, Sandbox
 
 SHORTEST = 24
 """Characters of a line that tells a fix; shorter ones stand in any code. A fix without such a line is told by all."""
 
 _PRUNE = r"\( -path /proc -o -path /sys -o -path /dev -o -path /verifier \) -prune -o"
 _DOCS = r"! -path '/usr/share/doc/*' ! -path '/usr/share/man/*' ! -path '/usr/share/info/*' ! -path '/var/lib/dpkg/*'"
+# busybox's grep has no -a and needs none; a grep that cannot do this must not pass for one that found nothing.
+_GREP = """export LC_ALL=C
+text=; echo x | grep -a x > /dev/null 2>&1 && text=-a
+patterns=$(mktemp) && trap 'rm -f $patterns' EXIT && cat > $patterns || exit 3
+find $patterns -print0 | xargs -0 grep $text -Fo -m 1 -H -f $patterns > /dev/null || [ ! -s $patterns ] || exit 3
+"""
 _PACKED = ("zip", "whl", "egg", "jar", "gz", "tgz", "bz2", "tbz2", "xz", "txz", "crate", "pack")
 _CACHES = (
     "/root/.cache",
@@ -80,8 +85,7 @@ async def search(sandbox: Sandbox, lines: Collection[str]) -> list[Leak]:
     result = await sandbox.run(
         _grep("-m 1 -H"), user="root", cwd="/", timeout=300, stdin=patterns, output_limit=_ANSWER
     )
-    if result.exit_code != 0:
-        raise SandboxError(f"the leak gate could not search the image: {_error(result.stderr)}")
+    _check(result)
     found: dict[str, Leak] = {}
     for row in result.stdout.decode("utf-8", "surrogateescape").splitlines():
         place, _, line = row.partition(":")
@@ -94,17 +98,17 @@ async def common(sandbox: Sandbox, lines: Collection[str]) -> set[str]:
     if not lines:
         return set()
     result = await sandbox.run(
-        f"{{ {_grep('-h')}; }} | LC_ALL=C sort -u", user="root", cwd="/", timeout=300, stdin=_patterns(lines)
+        _grep("-h"), user="root", cwd="/", timeout=300, stdin=_patterns(lines), output_limit=_ANSWER
     )
+    _check(result)
     matches = result.stdout.decode("utf-8", "surrogateescape").splitlines()
     return {line for line in lines if any(line in match for match in matches)}
 
 
 def _grep(options: str) -> str:
     return (
-        "patterns=$(mktemp) && cat > $patterns && "
-        f"find / {_PRUNE} -type f ! -path $patterns -print0 "
-        f"| {{ LC_ALL=C xargs -0 grep -aFo {options} -f $patterns || true; }}; rm -f $patterns"
+        f"{_GREP}find / {_PRUNE} -type f ! -path $patterns -print0 "
+        f"| {{ xargs -0 grep $text -Fo {options} -f $patterns || true; }}"
     )
 
 
@@ -116,28 +120,38 @@ async def _packed(sandbox: Sandbox, patterns: bytes) -> list[Leak]:
     """The same inside what grep cannot read; unpacked here, because an image may have no tool for it."""
     suffixes = " -o ".join(f"-name '*.{suffix}'" for suffix in _PACKED)
     caches = " -o ".join(f"-path '{cache}/*'" for cache in _CACHES)
-    script = (
-        f"find / {_PRUNE} -type f \\( {suffixes} -o {caches} \\) {_DOCS} -print0 "
-        "| tar --null --no-recursion -cf - -T - 2>/dev/null"
-    )
+    script = f"""find / {_PRUNE} -type f \\( {suffixes} -o {caches} \\) {_DOCS} -print | while IFS= read -r file; do
+  [ -f "$file" ] || continue
+  size=$(wc -c < "$file") && printf '%s %s\\n' $size "$file" && cat "$file" || exit 1
+done"""
     result = await sandbox.run(script, user="root", cwd="/", timeout=300, output_limit=_MOST)
     if result.truncated:
         return [Leak("/", f"has more than {_MOST >> 20} MiB of archives and caches; remove them in the Dockerfile")]
+    _check(result)
     wanted = patterns.split(b"\n")[:-1]
     found = []
-    with tarfile.open(fileobj=io.BytesIO(result.stdout)) as bundle:
-        for member in bundle:
-            file = bundle.extractfile(member)
-            if file and (line := packed.find(file.read(), wanted)):
-                text = line.decode(errors="replace")[:120]
-                found.append(Leak(f"/{member.name}", f"holds, packed, a line of the fix: {text}"))
+    for place, data in _framed(result.stdout):
+        if line := packed.find(data, wanted):
+            found.append(Leak(place, f"holds, packed, a line of the fix: {line.decode(errors='replace')[:120]}"))
     return found
+
+
+def _framed(stream: bytes) -> Iterator[tuple[str, bytes]]:
+    """Files as the script writes them: a line with the size and the path, then the content."""
+    at = 0
+    while at < len(stream):
+        end = stream.index(b"\n", at)
+        size, _, place = stream[at:end].partition(b" ")
+        at = end + 1 + int(size)
+        yield place.decode("utf-8", "surrogateescape"), stream[end + 1 : at]
 
 
 async def history(sandbox: Sandbox, repository: str, lines: Collection[str]) -> list[Leak]:
     """What git knows beyond one fresh commit: more commits, remotes, a reflog, objects with lines of the fix."""
-    script = f"""
-cd {repository} && [ -e .git ] || exit 0
+    script = f"""{_GREP}
+cd {shlex.quote(repository)} || exit 4
+[ -e .git ] || exit 0
+command -v git > /dev/null || {{ echo "cannot be searched: the image has no git"; exit 0; }}
 export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'
 commits=$(git cat-file --batch-all-objects --batch-check='%(objecttype)' | grep -c '^commit$')
 [ "$commits" = 1 ] || echo "holds $commits commits, not one"
@@ -145,15 +159,14 @@ commits=$(git cat-file --batch-all-objects --batch-check='%(objecttype)' | grep 
 [ -z "$(git reflog --all 2>/dev/null | tail -n +2)" ] || echo "keeps a reflog"
 [ -z "$(git tag)" ] || echo "has tags"
 [ ! -e .git/ORIG_HEAD ] && [ ! -e .git/FETCH_HEAD ] || echo "names where it came from (ORIG_HEAD, FETCH_HEAD)"
-patterns=$(mktemp) && cat > $patterns
 if [ -s $patterns ]; then
-  git cat-file --batch-all-objects --batch | LC_ALL=C grep -aFo -m 1 -f $patterns |
+  git cat-file --batch-all-objects --batch | grep $text -Fo -m 1 -f $patterns |
     sed 's/^/has an object with a line of the fix: /'
-fi
-rm -f $patterns"""
+fi"""
     result = await sandbox.run(script, user="root", cwd="/", timeout=120, stdin=_patterns(lines))
-    if result.exit_code != 0:
-        raise SandboxError(f"the leak gate could not read the repository's history: {_error(result.stderr)}")
+    if result.exit_code == 4:
+        raise TaskError(f"the image has no folder {repository}; put the code there, or name its place: repository")
+    _check(result)
     return [Leak(f"{repository}/.git", line) for line in result.stdout.decode(errors="replace").splitlines()]
 
 
@@ -185,5 +198,9 @@ async def releases(sandbox: Sandbox, name: str, version: str) -> list[Leak]:
     return [Leak(place, f"bears the name of the fixed release {name} {version}") for place in places]
 
 
-def _error(stderr: bytes) -> str:
-    return stderr.decode(errors="replace").strip()[-300:] or "no message"
+def _check(result: ExecResult) -> None:
+    if result.exit_code == 3:
+        raise ImageError("the leak gate cannot search the image: its find, xargs or grep cannot do what that takes")
+    if result.exit_code != 0:
+        why = result.stderr.decode(errors="replace").strip()[-300:] or f"exit code {result.exit_code}"
+        raise SandboxError(f"the leak gate could not search the image: {why}")

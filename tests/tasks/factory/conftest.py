@@ -15,7 +15,7 @@ from envfarm.toolbox.sandboxes.base import Backend, Sandbox, SandboxSpec
 from envfarm.toolbox.sandboxes.docker import DockerBackend
 from envfarm.toolbox.sandboxes.docker_images import DockerImages
 
-CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+CA_BUNDLE = next(Path("/etc/ssl/certs").glob("ca-certificates.crt"), None)
 
 
 @pytest.fixture
@@ -26,10 +26,12 @@ async def backend() -> AsyncIterator[Backend]:
 
 
 @pytest.fixture
-def builder(image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> DockerImages:
+async def builder(image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DockerImages]:
     remap = {"python:*": image("base"), "golang:*": image("go"), "node:*": image("node"), "rust:*": image("rust")}
     logs = tmp_path_factory.mktemp("builds")
-    return DockerImages(remap=remap, ca_bundle=CA_BUNDLE if CA_BUNDLE.exists() else None, logs=logs)
+    builder = DockerImages(remap=remap, ca_bundle=CA_BUNDLE, logs=logs)
+    yield builder
+    await builder.close()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from envfarm.tasks.factory.leaks import distinctive, leaks
 from envfarm.tasks.folder import load
 from envfarm.tasks.spec import Task
-from envfarm.toolbox.sandboxes.base import Sandbox
+from envfarm.toolbox.errors import ImageError, TaskError
+from envfarm.toolbox.sandboxes.base import Backend, Sandbox, SandboxSpec
 
 LINE = "return sum_of(left, right) if left else right"
 FIX = f"""diff --git a/adder.py b/adder.py
@@ -105,10 +107,33 @@ async def test_finds_every_leak(sandbox: Sandbox, task: Task) -> None:
     assert missed == [], found
 
 
+async def test_an_image_of_busybox_alone_is_searched_too(backend: Backend, docker_busybox: str, task: Task) -> None:
+    spec = SandboxSpec(image=docker_busybox, entrypoint=False)
+    sandbox = await backend.start(spec, owner=f"test-factory-{uuid.uuid4().hex[:8]}", lease="test")
+    try:
+        await sandbox.run("mkdir -p '/testbed/a b'", cwd="/")
+        assert await leaks(task, sandbox) == []
+        script = f"echo '{LINE}' > '/testbed/a b/plain' && gzip -c '/testbed/a b/plain' > '/testbed/a b/packed.gz'"
+        await sandbox.run(script, cwd="/")
+        assert {leak.place for leak in await leaks(task, sandbox)} == {"/testbed/a b/plain", "/testbed/a b/packed.gz"}
+        await sandbox.run("mkdir /testbed/.git", cwd="/")
+        assert "the image has no git" in str((await leaks(task, sandbox))[-1])
+        await sandbox.run("rm -r /testbed", cwd="/")
+        with pytest.raises(TaskError, match="the image has no folder /testbed"):
+            await leaks(task, sandbox)
+    finally:
+        await sandbox.close()
+
+
 async def test_a_line_that_the_task_allows_is_let_pass(sandbox: Sandbox, task: Task) -> None:
     table = task.config.envfarm.model_copy(update={"leak_allow": (f"  {LINE}",)})
     allowed = task.model_copy(update={"config": task.config.model_copy(update={"envfarm": table})})
     assert await _found(sandbox, allowed, f"echo '{LINE}' > /opt/notes") == []
+
+
+async def test_an_image_that_cannot_be_searched_does_not_pass(sandbox: Sandbox, task: Task) -> None:
+    with pytest.raises(ImageError, match="cannot search the image"):
+        await _found(sandbox, task, "rm /usr/bin/xargs")
 
 
 async def test_an_older_release_by_name_is_no_leak(sandbox: Sandbox, task: Task) -> None:
