@@ -36,9 +36,14 @@ ANYONE = Caller()
 
 
 class Auth:
-    """Checks the `Authorization` header. Tokens are written `TOKEN`, or `TOKEN:RUN` for one run only."""
+    """Checks the `Authorization` header. Tokens are written `TOKEN`, or `TOKEN:RUN` for one run only.
+
+    Raises BadRequest for a token that is empty: anybody could send it.
+    """
 
     def __init__(self, tokens: Sequence[str]) -> None:
+        if not all(token.partition(":")[0].strip() for token in tokens):
+            raise BadRequest("tokens: one is empty; write each as TOKEN or TOKEN:RUN")
         # Keyed by digest: a look-up by the token itself would tell by its time how much of a guess is right.
         self._callers = {_digest(token): Caller(run or None) for token, _, run in (t.partition(":") for t in tokens)}
 
@@ -80,4 +85,4 @@ def _local_only(host: str, origin: str | None) -> None:
 
 
 def _digest(token: str) -> bytes:
-    return sha256(token.encode()).digest()
+    return sha256(token.encode("utf-8", "surrogateescape")).digest()

@@ -20,7 +20,7 @@ from docker.errors import DockerException
 
 from envfarm.orchestrator.settings import Settings
 from envfarm.orchestrator.store import Store, StoreError
-from envfarm.tasks.registry import Registry, samples
+from envfarm.orchestrator.wire import open_registry
 from envfarm.toolbox.errors import TaskError
 
 _ROOM = 5 << 30  # bytes: a few task images and their artefacts
@@ -153,7 +153,7 @@ def _port(settings: Settings) -> Finding:
 
 def _tasks(settings: Settings) -> Finding:
     try:
-        registry = Registry([*([samples()] if settings.samples else []), *settings.tasks])
+        registry = open_registry(settings)
     except TaskError as error:
         return Finding("tasks", "missing", "", _short(error))
     if broken := registry.errors():

@@ -17,6 +17,7 @@ from envfarm.envs.base import Images
 from envfarm.orchestrator import policies
 from envfarm.orchestrator.cli.output import console, table
 from envfarm.orchestrator.cli.remote import connect
+from envfarm.orchestrator.owners import owner
 from envfarm.orchestrator.replay import replay
 from envfarm.orchestrator.settings import Settings, load
 from envfarm.orchestrator.wire import farm_settings, open_artifacts, open_backend, open_images, open_registry
@@ -78,8 +79,8 @@ async def demo(settings: Settings) -> bool:
     broken = registry.errors()
     for id, error in broken.items():
         _say(f"{id}: {error}")
-    images = open_images(settings)
-    await _each("built", rows, lambda row: _build(row, images))
+    async with open_images(settings) as images:
+        await _each("built", rows, lambda row: _build(row, images))
     async with connect(settings) as client:
         await _each("played", [row for row in rows if row.build is not None], lambda row: _play(row, client))
         _show(rows)
@@ -154,15 +155,16 @@ async def _replay(sound: Sequence[Row], client: Client, settings: Settings) -> b
     episode = {**await client.episode(id), "steps": [step async for step in client.steps(id)]}
     backend = open_backend(settings)
     try:
-        played = await replay(
-            episode,
-            task,
-            backend=backend,
-            images=open_images(settings),
-            artifacts=open_artifacts(settings),
-            owner=f"demo-{os.getpid()}",
-            settings=farm_settings(settings),
-        )
+        async with owner(settings.data, "demo", backend) as label, open_images(settings) as images:
+            played = await replay(
+                episode,
+                task,
+                backend=backend,
+                images=images,
+                artifacts=open_artifacts(settings),
+                owner=label,
+                settings=farm_settings(settings),
+            )
     finally:
         await backend.close()
     result = "matches" if played.matches else f"differs: {played.difference}"

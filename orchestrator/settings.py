@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -51,6 +51,15 @@ def _items(value: Any) -> Any:
     return _json(value) if value.startswith("[") else [item.strip() for item in value.split(",") if item.strip()]
 
 
+def _no_empty_token(tokens: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    """An empty token would let in whoever sends none."""
+    for token in tokens:
+        name, colon, run = token.get_secret_value().partition(":")
+        if not name.strip() or (colon and not run):
+            raise ValueError("write each token as TOKEN or TOKEN:RUN; none of the two may be empty")
+    return tokens
+
+
 def _json(value: str) -> Any:
     try:
         return json.loads(value)
@@ -81,8 +90,11 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="address that the server listens on")
     port: int = Field(8470, ge=0, le=65535, description="its port; 0 takes a free one")
-    tokens: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_items)] = Field(
-        (), description="bearer tokens that the server accepts, `TOKEN` or `TOKEN:RUN` for one run only; none: no check"
+    tokens: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_items), AfterValidator(_no_empty_token)] = (
+        Field(
+            (),
+            description="bearer tokens that the server accepts, `TOKEN` or `TOKEN:RUN` for one run only; none: no check",
+        )
     )
     url: str | None = Field(
         None, description="server that commands talk to; default: the one that works in `data`, else one of their own"
@@ -227,5 +239,5 @@ def _checked(values: Mapping[str, Any], origins: Mapping[str, str]) -> Settings:
         first = error.errors()[0]
         key = str(first["loc"][0])
         where = origins[key] if origins[key].startswith((PREFIX, "--")) else f"{origins[key]}: {key}"
-        given = "" if first["type"] == "missing" else f", not {str(first['input'])[:80]!r}"
+        given = "" if key in ("token", "tokens") else f", not {str(first['input'])[:80]!r}"  # secrets are not shown
         raise SettingsError(f"{where}: {first['msg'].removeprefix('Value error, ')}{given}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 from envfarm.envs.base import Images
 from envfarm.orchestrator.core import FarmSettings
@@ -55,10 +56,17 @@ def open_builder(settings: Settings) -> DockerImages:
     )
 
 
-def open_images(settings: Settings) -> Images:
-    """What gives tasks their images."""
-    gate = leak_gate(lambda: open_backend(settings))
-    return TaskImages(open_builder(settings), gate=gate) if settings.backend == "docker" else HostImages()
+@asynccontextmanager
+async def open_images(settings: Settings) -> AsyncIterator[Images]:
+    """What gives tasks their images; builds under way are stopped at the end of the block."""
+    if settings.backend != "docker":
+        yield HostImages()
+        return
+    builder = open_builder(settings)
+    try:
+        yield TaskImages(builder, gate=leak_gate(lambda: open_backend(settings), settings.data))
+    finally:
+        await builder.close()
 
 
 def open_artifacts(settings: Settings) -> Artifacts:
@@ -66,10 +74,14 @@ def open_artifacts(settings: Settings) -> Artifacts:
     return Artifacts(settings.data / "artifacts")
 
 
+def roots(settings: Settings) -> list[Path]:
+    """The folders that tasks are looked for in."""
+    return [*([samples()] if settings.samples else []), *settings.tasks]
+
+
 def open_registry(settings: Settings) -> Registry:
     """Every task that is served. Raises TaskError."""
-    roots = [*([samples()] if settings.samples else []), *settings.tasks]
-    return Registry(roots, isolation=settings.isolation, network=settings.network)
+    return Registry(roots(settings), isolation=settings.isolation, network=settings.network)
 
 
 @asynccontextmanager
@@ -91,7 +103,7 @@ async def open_farm(settings: Settings) -> AsyncIterator[Farm]:
             backend=backend,
             toolbox=toolbox,
             registry=registry,
-            images=open_images(settings),
+            images=await stack.enter_async_context(open_images(settings)),
             artifacts=open_artifacts(settings),
             owner=identity.owner,
             settings=farm_settings(settings),

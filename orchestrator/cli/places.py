@@ -17,13 +17,13 @@ ROOTS = ("tasks", "samples")
 
 def with_folder(settings: Settings, task: str) -> tuple[Settings, str]:
     """The settings with a task's folder among the tasks where it was named by it, and the task's id."""
-    from envfarm.tasks.registry import discover, samples
+    from envfarm.orchestrator.wire import roots
+    from envfarm.tasks.registry import discover
 
     folder = Path(task)
     if not folder.is_dir():
         return settings, task
-    roots = [*([samples()] if settings.samples else []), *settings.tasks]
-    known = {path.resolve(): id for root in roots for id, path in discover(root).items()}
+    known = {path.resolve(): id for root in roots(settings) for id, path in discover(root).items()}
     if task in known.values():
         return settings, task
     if folder.resolve() in known:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json as jsonlib
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -59,6 +58,7 @@ def replay(
 
 
 async def _replay(settings: Settings, record: dict[str, Any]) -> Replay:
+    from envfarm.orchestrator.owners import owner
     from envfarm.orchestrator.replay import recorded, replay
     from envfarm.orchestrator.wire import farm_settings, open_artifacts, open_backend, open_images
 
@@ -66,19 +66,18 @@ async def _replay(settings: Settings, record: dict[str, Any]) -> Replay:
     task = find_task(local, recorded(record).task)
     assert task is not None  # without a server's address a missing task is an error
     backend = open_backend(local)
-    owner = f"replay-{os.getpid()}"
     try:
-        return await replay(
-            record,
-            task,
-            backend=backend,
-            images=open_images(local),
-            artifacts=open_artifacts(local),
-            owner=owner,
-            settings=farm_settings(local),
-        )
+        async with owner(local.data, "replay", backend) as label, open_images(local) as images:
+            return await replay(
+                record,
+                task,
+                backend=backend,
+                images=images,
+                artifacts=open_artifacts(local),
+                owner=label,
+                settings=farm_settings(local),
+            )
     finally:
-        await backend.reap(owner, keep=())
         await backend.close()
 
 

@@ -90,6 +90,14 @@ def test_a_mistake_in_a_variable_is_one_line(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("tokens", [":train", " ", "good,:train", "name:", '["good", ""]'])
+def test_a_token_that_anybody_could_send_is_refused(tokens: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENVFARM_TOKENS", tokens if tokens != " " else '[" "]')
+    with pytest.raises(SettingsError) as caught:
+        load()
+    assert str(caught.value) == "ENVFARM_TOKENS: write each token as TOKEN or TOKEN:RUN; none of the two may be empty"
+
+
 def test_an_unknown_flag_names_the_nearest() -> None:
     with pytest.raises(SettingsError, match="did you mean max_turns"):
         load({"max_turn": 3})

@@ -17,7 +17,8 @@ async def test_a_back_end_is_the_one_that_is_named(name: str, tmp_path: Path) ->
     settings = load({"backend": name, "data": tmp_path}).settings
     backend = open_backend(settings)
     assert backend.name == name
-    assert isinstance(open_images(settings), TaskImages) == (name == "docker")
+    async with open_images(settings) as images:
+        assert isinstance(images, TaskImages) == (name == "docker")
     await backend.close()
 
 

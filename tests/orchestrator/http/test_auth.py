@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from envfarm.orchestrator.auth import Auth, Unauthorized
 from envfarm.orchestrator.farm import Farm
+from envfarm.toolbox.errors import BadRequest
 
 Api = Any
 pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -85,3 +87,17 @@ async def test_without_tokens_web_pages_are_kept_out(api: Api, headers: dict[str
     assert answer.status == status
     if status == 403:
         assert "tokens" in answer.error["message"]
+
+
+@pytest.mark.parametrize("tokens", [[""], [":r"], ["good", " :r"]])
+def test_an_empty_token_is_refused_as_anybody_could_send_it(tokens: list[str], database: str) -> None:
+    with pytest.raises(BadRequest, match="one is empty"):
+        Auth(tokens)
+
+
+async def test_a_token_that_is_no_text_is_not_known(serve: Any, farm: Farm) -> None:
+    api = await serve(farm, tokens=["secret"])
+    answer = await api.get("/v1/episodes", headers={"Authorization": "Bearer \udcff\udcfe"})
+    assert (answer.status, answer.error["type"]) == (401, "unauthorized")
+    with pytest.raises(Unauthorized):
+        Auth(["secret"]).caller("Bearer \udcff", "localhost", None)
