@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
+from pathlib import Path
 
+from envfarm.orchestrator.owners import owner
 from envfarm.tasks.factory.leaks import leaks
 from envfarm.tasks.images import Gate
 from envfarm.tasks.spec import Task
@@ -12,9 +13,10 @@ from envfarm.toolbox.errors import ImageError
 from envfarm.toolbox.sandboxes.base import Backend, SandboxSpec
 
 
-def leak_gate(open_backend: Callable[[], Backend]) -> Gate:
+def leak_gate(open_backend: Callable[[], Backend], data: Path) -> Gate:
     """A gate that searches every new image of a task of kind swe, in a sandbox without network.
 
+    `data` is where its sandboxes' owner is locked (envfarm.orchestrator.owners).
     Raises ImageError with the first place that gives the fix away, SandboxError.
     """
 
@@ -22,14 +24,14 @@ def leak_gate(open_backend: Callable[[], Backend]) -> Gate:
         if task.kind != "swe":
             return
         backend = open_backend()
-        owner = f"gate-{uuid.uuid4().hex[:12]}"
         try:
-            spec = SandboxSpec(image=image, entrypoint=False, user="root", workdir="/")
-            sandbox = await backend.start(spec, owner=owner, lease="gate")
-            try:
-                found = await leaks(task, sandbox)
-            finally:
-                await sandbox.close()
+            async with owner(data, "gate", backend) as label:
+                spec = SandboxSpec(image=image, entrypoint=False, user="root", workdir="/")
+                sandbox = await backend.start(spec, owner=label, lease="gate")
+                try:
+                    found = await leaks(task, sandbox)
+                finally:
+                    await sandbox.close()
         finally:
             await backend.close()
         if found:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json as jsonlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +15,7 @@ import typer
 from envfarm.orchestrator.cli import factory
 from envfarm.orchestrator.cli.flags import with_settings
 from envfarm.orchestrator.cli.output import console, emit_json, table
+from envfarm.orchestrator.cli.places import ROOTS
 from envfarm.orchestrator.settings import Loaded, Settings
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ app = typer.Typer(help="List tasks, check that they are sound, and make new ones
 app.command("from-releases")(factory.from_releases)
 app.command("from-git")(factory.from_git)
 
-ROOTS = ("tasks", "samples")
 ENGINE = ("data", "backend", "docker_url", "base_images", "ca_bundle", "isolation", "network")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -126,6 +124,7 @@ async def _validate(
 ) -> list[Verdict]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+    from envfarm.orchestrator.owners import owner
     from envfarm.orchestrator.play import Player
     from envfarm.orchestrator.validate import validate_all
     from envfarm.orchestrator.wire import open_artifacts, open_backend, open_images
@@ -148,42 +147,24 @@ async def _validate(
 
     backend = open_backend(settings)
     try:
-        with _owner(settings.data) as owner, bars:
-            await backend.reap(owner, keep=())  # of a validation that was killed
-            player = Player(backend, open_images(settings), open_artifacts(settings), owner=owner)
-            async for verdict in validate_all(registry, player, jobs=jobs, repeat=repeat, wrong=wrong, report=report):
-                verdicts.append(verdict)
-                bars.update(lines[verdict.task], visible=False)
-                bars.advance(whole)
-                if json:
-                    sys.stdout.write(jsonlib.dumps(verdict.json(), ensure_ascii=False) + "\n")
-                    sys.stdout.flush()
-                elif not console.is_terminal:
-                    state = "sound" if verdict.sound else f"not sound: {verdict.why}"
-                    console.print(f"{verdict.task}: {state}", soft_wrap=True, markup=False)
-            await backend.reap(owner, keep=())
+        async with owner(settings.data, "validate", backend) as label, open_images(settings) as images:
+            with bars:
+                player = Player(backend, images, open_artifacts(settings), owner=label)
+                async for verdict in validate_all(
+                    registry, player, jobs=jobs, repeat=repeat, wrong=wrong, report=report
+                ):
+                    verdicts.append(verdict)
+                    bars.update(lines[verdict.task], visible=False)
+                    bars.advance(whole)
+                    if json:
+                        sys.stdout.write(jsonlib.dumps(verdict.json(), ensure_ascii=False) + "\n")
+                        sys.stdout.flush()
+                    elif not console.is_terminal:
+                        state = "sound" if verdict.sound else f"not sound: {verdict.why}"
+                        console.print(f"{verdict.task}: {state}", soft_wrap=True, markup=False)
     finally:
         await backend.close()
     return verdicts
-
-
-@contextmanager
-def _owner(data: Path) -> Iterator[str]:
-    """A label for sandboxes that no other living validation uses, and that the next one takes again."""
-    import fcntl
-
-    data.mkdir(parents=True, exist_ok=True)
-    place = hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:8]
-    number = 0
-    while True:
-        with (data / f"validate-{number}.lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                number += 1
-                continue
-            yield f"validate-{place}-{number}"
-            return
 
 
 def _row(verdict: Verdict) -> dict[str, object]:
