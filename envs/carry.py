@@ -7,20 +7,25 @@ programs of the system, the loader, the start-up hooks of shells and interpreter
 
 from __future__ import annotations
 
-import io
+import os
 import tarfile
+import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import IO
+from typing import BinaryIO
 
 from envfarm.envs.carry_policy import Policy, Tree
 
-CARRY_LIMIT = 512 << 20
+CARRY_LIMIT = 256 << 20
 """Bytes of changes that a task may leave behind for its tests."""
 
+_IDS = 2**32 - 1  # what chown takes, without the -1 that means "as it is"
+_TIMES = 2**33  # what a tar's header can say
+_PATH_MAX, _NAME_MAX = 4096, 255  # Linux's
 
-Members = dict[str, tuple[tarfile.TarInfo, bytes]]
+
+Members = dict[str, tarfile.TarInfo]
 
 
 @dataclass
@@ -32,7 +37,7 @@ class Carried:
     refused: dict[str, str]  # path to why
 
 
-def carry(source: IO[bytes], present: Iterable[str], policy: Policy) -> Carried:
+def carry(source: BinaryIO, present: Iterable[str], policy: Policy) -> Carried:
     """Sift the changes that an agent's sandbox gave: `source` is a tar of them, `present` every path that it has now.
 
     A tar that breaks off counts as far as it goes.
@@ -40,10 +45,10 @@ def carry(source: IO[bytes], present: Iterable[str], policy: Policy) -> Carried:
     refused: dict[str, str] = {}
     members = _members(source, policy, refused, lambda path: path)
     removed = _deleted(present, policy, refused) | _replaced(members, policy.tree)
-    return _carried(members, removed, policy, refused)
+    return Carried(_pack(source, _placeable(members, removed, policy, refused)), _topmost(removed), refused)
 
 
-def carry_artifacts(source: IO[bytes], rename: Callable[[str], str | None], policy: Policy) -> Carried:
+def carry_artifacts(source: BinaryIO, rename: Callable[[str], str | None], policy: Policy) -> Carried:
     """Sift the artefacts that cross to a separate verifier: they replace what is at `policy.only`.
 
     `rename` gives a path its place in the verifier, None for what does not cross.
@@ -51,32 +56,22 @@ def carry_artifacts(source: IO[bytes], rename: Callable[[str], str | None], poli
     refused: dict[str, str] = {}
     members = _members(source, policy, refused, rename)
     removed = {path for path in policy.only or () if path in policy.tree} | _replaced(members, policy.tree)
-    return _carried(members, removed, policy, refused)
+    return Carried(_pack(source, _placeable(members, removed, policy, refused)), _topmost(removed), refused)
 
 
-def _carried(members: Members, removed: set[str], policy: Policy, refused: dict[str, str]) -> Carried:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as out:
-        for path, (member, data) in _placeable(members, removed, policy, refused).items():
-            member.name = path.lstrip("/")
-            out.addfile(member, io.BytesIO(data) if member.isreg() else None)
-    return Carried(buffer.getvalue(), _topmost(removed), refused)
-
-
-def _members(
-    source: IO[bytes], policy: Policy, refused: dict[str, str], rename: Callable[[str], str | None]
-) -> Members:
+def _members(source: BinaryIO, policy: Policy, refused: dict[str, str], rename: Callable[[str], str | None]) -> Members:
     """Members that the policy lets through, by absolute path; of two with one name the last."""
     members: Members = {}
+    size = source.seek(0, os.SEEK_END)
+    source.seek(0)
     try:
         with tarfile.open(fileobj=source, mode="r:") as tar:
             for member in tar:
                 if not member.name.strip("./"):
                     continue  # the root itself
                 path = _absolute(member.name)
-                if path is None or not (member.isreg() or member.isdir() or member.issym() or member.islnk()
-                                        or member.isfifo()):  # fmt: skip
-                    refused[member.name] = "it is no file, folder or link"
+                if path is None or not _sane(member, size):
+                    refused[member.name] = "it is no file, folder or link that can be carried"
                     continue
                 if (path := rename(path)) is None:
                     continue
@@ -84,21 +79,50 @@ def _members(
                     if not _merges(path, member, policy.tree):  # its entries changed, which is told of them
                         refused[path] = why
                     continue
-                handle = tar.extractfile(member) if member.isreg() else None
+                if member.islnk():
+                    member.linkname = rename(_absolute(member.linkname) or "/") or "/"
                 members.pop(path, None)
-                members[path] = (_plain(member), handle.read() if handle is not None else b"")
-    except tarfile.TarError:
+                members[path] = member
+    except (tarfile.TarError, ValueError, OverflowError, RecursionError):
         refused["(tar)"] = "the sandbox's tar is broken"
     return members
 
 
-def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """A member without names of owners (their numbers count), sparse maps or extended headers."""
-    plain = tarfile.TarInfo(member.name)
-    plain.type, plain.mode, plain.mtime = member.type, member.mode & 0o7777, max(int(member.mtime), 0)
+def _sane(member: tarfile.TarInfo, size: int) -> bool:
+    """Whether a member can be written as it is; a hostile one makes a tar that breaks what unpacks it."""
+    if member.sparse is not None or not 0 <= member.uid < _IDS or not 0 <= member.gid < _IDS:
+        return False
+    names = (member.name, member.linkname)
+    if any(len(name) > _PATH_MAX or any(len(part.encode("utf-8", "surrogateescape")) > _NAME_MAX
+                                        for part in name.split("/")) for name in names):  # fmt: skip
+        return False
+    if member.issym() or member.islnk():
+        return bool(member.linkname)
+    return member.isdir() or member.isfifo() or (member.isreg() and member.offset_data + member.size <= size)
+
+
+def _pack(source: BinaryIO, members: Members) -> bytes:
+    """A tar of these members, their data taken from the source."""
+    with tempfile.TemporaryFile() as file:
+        with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as out:
+            for path, member in members.items():
+                if member.isreg():
+                    source.seek(member.offset_data)
+                out.addfile(_plain(path, member), source if member.isreg() else None)
+        file.seek(0)
+        return file.read()
+
+
+def _plain(path: str, member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """A member without names of owners (their numbers count) and extended headers."""
+    plain = tarfile.TarInfo(path.lstrip("/"))
+    plain.type, plain.mode = member.type, member.mode & 0o7777
+    plain.mtime = int(member.mtime) if 0 <= member.mtime < _TIMES else 0
     plain.uid, plain.gid, plain.linkname = member.uid, member.gid, member.linkname
     if member.isreg():
         plain.type, plain.size = tarfile.REGTYPE, member.size
+    elif member.islnk():
+        plain.linkname = member.linkname.lstrip("/")
     return plain
 
 
@@ -127,7 +151,7 @@ def _deleted(present: Iterable[str], policy: Policy, refused: dict[str, str]) ->
 
 def _replaced(members: Members, tree: Tree) -> set[str]:
     """What is in the way of a member: anything but a folder where a folder goes."""
-    return {path for path, (member, _) in members.items() if path in tree and not _merges(path, member, tree)}
+    return {path for path, member in members.items() if path in tree and not _merges(path, member, tree)}
 
 
 def _merges(path: str, member: tarfile.TarInfo, tree: Tree) -> bool:
@@ -139,22 +163,19 @@ def _placeable(members: Members, removed: set[str], policy: Policy, refused: dic
     folders = {path for path in policy.tree.directories if path not in removed}
     for root in policy.only or ():
         folders |= {str(parent) for parent in PurePosixPath(root).parents if str(parent) not in policy.tree}
-    folders |= {path for path, (member, _) in members.items() if member.isdir()}
-    not_folders = {path for path, (member, _) in members.items() if not member.isdir()}
+    folders |= {path for path, member in members.items() if member.isdir()}
+    not_folders = {path for path, member in members.items() if not member.isdir()}
     placed: Members = {}
     # Folders before what is in them, hard links after what they share.
-    for path, (member, data) in sorted(members.items(), key=lambda item: (item[1][0].islnk(), item[0].count("/"))):
+    for path, member in sorted(members.items(), key=lambda item: (item[1].islnk(), item[0].count("/"))):
         parents = [str(parent) for parent in PurePosixPath(path).parents if str(parent) != "/"]
         if any(parent not in folders or parent in not_folders for parent in parents):
             refused[path] = "its folder is not there"
             continue
-        if member.islnk():
-            linked = _absolute(member.linkname) or ""
-            if linked not in placed or not placed[linked][0].isreg():
-                refused[path] = "it is a hard link to what is not carried over"
-                continue
-            member.linkname = linked.lstrip("/")
-        placed[path] = (member, data)
+        if member.islnk() and not (member.linkname in placed and placed[member.linkname].isreg()):
+            refused[path] = "it is a hard link to what is not carried over"
+            continue
+        placed[path] = member
     return placed
 
 

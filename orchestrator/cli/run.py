@@ -6,6 +6,7 @@ import asyncio
 import json as jsonlib
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,6 +57,8 @@ def run(
 
 
 async def _run(settings: Settings, id: str, policy: str, *, quiet: bool) -> dict[str, Any]:
+    from envfarm.trainers.client import ClientError
+
     calls, limits, mark = _policy(settings, id, policy)
     started = time.monotonic()
     async with connect(settings) as client:
@@ -65,7 +68,8 @@ async def _run(settings: Settings, id: str, policy: str, *, quiet: bool) -> dict
                 await client.finish(episode["id"])
             reward = await client.wait_reward(episode["id"])
         except BaseException:
-            await client.cancel(episode["id"])
+            with suppress(ClientError):  # what went wrong first is what counts
+                await client.cancel(episode["id"])
             raise
         return {
             "episode": episode["id"],

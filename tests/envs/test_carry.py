@@ -6,6 +6,7 @@ import io
 import tarfile
 from collections.abc import Sequence
 from pathlib import PurePosixPath
+from typing import Any
 
 import pytest
 
@@ -220,6 +221,48 @@ def test_garbage_is_no_change() -> None:
     carried = carry(io.BytesIO(b"\xff" * 4096), PRESENT, Policy(TREE))
     assert (names(carried), carried.remove) == ([], [])
     assert "(tar)" in carried.refused
+
+
+def hostile(**fields: Any) -> Carried:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as out:
+        member = tarfile.TarInfo("app/x")
+        for name, value in fields.items():
+            setattr(member, name, value)
+        out.addfile(member)
+        out.addfile(tarfile.TarInfo("app/fine"))
+    return carry(io.BytesIO(buffer.getvalue()), PRESENT, Policy(TREE))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"uid": 2**40},
+        {"gid": 2**32 - 1},
+        {"name": "app/" + "x" * 300},
+        {"name": "app/" + "x/" * 3000 + "x"},
+        {"type": tarfile.SYMTYPE, "linkname": ""},
+        {"type": tarfile.SYMTYPE, "linkname": "y" * 5000},
+        {"pax_headers": {"GNU.sparse.map": "0,1", "GNU.sparse.size": "1000000000000", "GNU.sparse.numblocks": "1"}},
+    ],
+)
+def test_an_entry_that_would_break_the_unpacking_is_left_out(fields: dict[str, Any]) -> None:
+    assert names(hostile(**fields)) == ["/app/fine"]
+
+
+@pytest.mark.parametrize("mtime", ["inf", "nan", "-1", "99999999999999999999"])
+def test_a_time_that_is_none_does_no_harm(mtime: str) -> None:
+    assert set(names(hostile(pax_headers={"mtime": mtime}))) <= {"/app/x", "/app/fine"}
+
+
+def test_a_tower_of_headers_does_no_harm() -> None:
+    header = io.BytesIO()
+    with tarfile.open(fileobj=header, mode="w", format=tarfile.PAX_FORMAT) as out:
+        member = tarfile.TarInfo("app/x")
+        member.pax_headers = {"comment": "x"}
+        out.addfile(member)
+    carried = carry(io.BytesIO(header.getvalue()[:1024] * 5000), PRESENT, Policy(TREE))
+    assert names(carried) == []
 
 
 def test_modes_and_owners_stay() -> None:
