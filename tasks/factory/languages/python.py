@@ -7,6 +7,8 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
+from configparser import ConfigParser
+from configparser import Error as ConfigError
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -111,7 +113,7 @@ def _declared(tree: Path) -> Iterator[tuple[str, bool]]:
     poetry = data.get("tool", {}).get("poetry", {})
     groups |= {key: list(value.get("dependencies", {})) for key, value in poetry.get("group", {}).items()}
     groups.setdefault("dev", []).extend(poetry.get("dev-dependencies", {}))
-    groups |= _egg_info(tree)
+    groups |= _setup_cfg(tree) | _egg_info(tree)
     for name, lines in groups.items():
         if _TEST_GROUPS.match(name) or _DEV_GROUPS.match(name):
             yield from ((line, bool(_TEST_GROUPS.match(name))) for line in lines if isinstance(line, str))
@@ -130,6 +132,26 @@ def _egg_info(tree: Path) -> dict[str, list[str]]:
                 group = match[1]
             elif line.strip() and group:
                 groups.setdefault(group, []).append(line)
+    return groups
+
+
+def _setup_cfg(tree: Path) -> dict[str, list[str]]:
+    """The extras of setup.cfg, and what tox.ini installs; plugins and whatever the tests import count of the latter."""
+    groups: dict[str, list[str]] = {}
+    for name, section, keys in (
+        ("setup.cfg", "options.extras_require", None),
+        ("setup.cfg", "options", ("tests_require",)),
+        ("tox.ini", "testenv", ("deps",)),
+    ):
+        parser = ConfigParser(interpolation=None, strict=False)
+        try:
+            parser.read_string(first(tree, [name]) or "")
+        except ConfigError:
+            continue
+        for key in (keys or parser.options(section)) if parser.has_section(section) else ():
+            lines = parser.get(section, key, fallback="").splitlines()
+            group = {"tests_require": "tests", "deps": "dev"}.get(key, key)
+            groups.setdefault(group, []).extend(line.strip() for line in lines if _NAME.match(line))
     return groups
 
 

@@ -57,6 +57,18 @@ def test_python_installs_what_the_tests_import(tmp_path: Path) -> None:
     ]
 
 
+def test_python_reads_setup_cfg_and_tox(tmp_path: Path) -> None:
+    extras = "[options.extras_require]\ntests =\n    freezegun\ndocs = sphinx\n"
+    files = {
+        "setup.cfg": f"[options]\ntests_require =\n    mock\n{extras}",
+        "tox.ini": "[testenv]\ndeps =\n    toml\n    pytest-timeout\n    py27: mock\n    -r x.txt\n    black\n",
+        "tests/test_a.py": "import toml\n",
+    }
+    found = _requirements(_project(tmp_path, files, tests=("tests/test_a.py",)))
+    assert {"mock", "freezegun", "toml", "pytest-timeout"} <= set(found)
+    assert not {"sphinx", "black"} & set(found)
+
+
 @pytest.mark.parametrize(
     ("published", "expected"),
     [(None, "pytest"), (date(2026, 1, 1), "pytest"), (date(2024, 6, 1), "pytest<9"), (date(2019, 1, 1), "pytest<8")],
