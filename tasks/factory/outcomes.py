@@ -114,10 +114,13 @@ def sort_out(
     fail_to_pass: dict[str, list[str]] = {}
     pass_to_pass = []
     ran = {_file(test) for run in before for test in run if test != _file(test)}
+    crashed = {_file(test) for run in before for test, outcome in run.items() if outcome == "error"}
     for test in sorted(test for test in set().union(*before, *after) if test != _file(test)):
         old, new = {run.get(test) for run in before}, {run.get(test) for run in after}
         if not ours(_file(test)):
             left_out["in a file that the agent may write"] += 1
+        elif None in old and _file(test) in crashed & ran:
+            left_out["not run before the fix, because another test crashed"] += 1
         elif reason := _unusable(test, old, new, loads=_file(test) in ran):
             left_out[reason] += 1
         elif old == {"passed"}:

@@ -74,6 +74,15 @@ def test_a_file_that_does_not_load_is_a_missing_feature() -> None:
         sort_out([{"new.py": "error", "t.py::stays": "passed"}] * 3, [{**after, "t.py::fixed": "skipped"}] * 3)
 
 
+def test_a_crash_takes_no_other_test_with_it_into_the_lists() -> None:
+    before: Outcomes = {"t.py::stays": "passed", "t.py::fixed": "error", "c.py": "error", "c.py::a": "passed"}
+    after: Outcomes = KEPT | {"t.py::later": "passed", "c.py::a": "passed", "c.py::b": "passed"}
+    found = sort_out([before] * 3, [after] * 3)
+    assert found.fail_to_pass == ("t.py::fixed",)
+    assert found.pass_to_pass == ("c.py::a", "t.py::stays")
+    assert found.left_out == {"not run before the fix, because another test crashed": 2}
+
+
 def test_too_many_in_one_file_are_a_missing_feature() -> None:
     many = [f"big.py::test_{number}" for number in range(MOST + 1)]
     before: Outcomes = BROKEN | dict.fromkeys(many, "failed")
