@@ -9,7 +9,7 @@ import platform
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -47,7 +47,7 @@ def examine(settings: Settings) -> list[Finding]:
     """Look at everything; nothing is changed and nothing is started."""
     findings = [_python()]
     if settings.backend == "docker":
-        findings += _docker(settings)
+        findings += engine(settings)
     findings += [_disk("data folder", settings.data), _database(settings), _port(settings), _tasks(settings)]
     findings.append(_access(settings))
     return findings
@@ -57,7 +57,7 @@ def _python() -> Finding:
     return Finding("python", "ok", f"{platform.python_version()} at {sys.executable}")
 
 
-def _docker(settings: Settings) -> Iterator[Finding]:
+def engine(settings: Settings) -> Generator[Finding, None, None]:
     """The engine, what it limits, its images, gVisor and its disk."""
     try:
         client = docker.DockerClient(base_url=settings.docker_url) if settings.docker_url else docker.from_env()

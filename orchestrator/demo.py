@@ -7,14 +7,16 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 
 import uvloop
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from envfarm import __version__
 from envfarm.envs.base import Images
 from envfarm.orchestrator import policies
+from envfarm.orchestrator.checks import engine
 from envfarm.orchestrator.cli.output import console, table
 from envfarm.orchestrator.cli.remote import connect
 from envfarm.orchestrator.owners import owner
@@ -48,13 +50,19 @@ class Row:
 
 
 class Stage:
-    """Shows how far a stage is: a bar for people, a line for each item in a log."""
+    """Shows how far a stage is, and what it is at: a bar for people, a line for each thing in a log."""
 
     def __init__(self, what: str, total: int) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        columns = (
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}", markup=False),
+        )
         self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
         self._task = self._bar.add_task(what, total=total)
         self._what, self._total, self._done = what, total, 0
+        self._doing: dict[str, str] = {}
 
     def __enter__(self) -> Stage:
         self._bar.start()
@@ -63,26 +71,41 @@ class Stage:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def done(self, item: str) -> None:
+    def doing(self, item: str, what: str) -> None:
+        """What is going on with an item now."""
+        self._doing[item] = what
+        self._describe()
+        if not console.is_terminal:
+            _say(f"{item}: {what}")
+
+    def done(self, item: str, how: str) -> None:
         """One more item is done."""
         self._done += 1
+        self._doing.pop(item, None)
+        self._describe()
         self._bar.advance(self._task)
         if not console.is_terminal:
-            _say(f"{self._what} {self._done}/{self._total}: {item}")
+            _say(f"{self._what} {self._done}/{self._total}: {item}{how and ': '}{how}")
+
+    def _describe(self) -> None:
+        now = ", ".join(f"{item}: {what}" for item, what in self._doing.items())
+        self._bar.update(self._task, description=f"{self._what}; {now}" if now else self._what)
 
 
 async def demo(settings: Settings) -> bool:
     """Run it all; whether everything came out as it should."""
     started = time.monotonic()
+    _say(f"envfarm {__version__} on {_engine(settings)}, {JOBS} tasks at a time")
     registry = open_registry(settings)
     rows = [Row(task) for task in registry]
     broken = registry.errors()
     for id, error in broken.items():
         _say(f"{id}: {error}")
     async with open_images(settings) as images:
-        await _each("built", rows, lambda row: _build(row, images))
+        await _each("built", rows, lambda row, stage: _build(row, images, stage))
     async with connect(settings) as client:
-        await _each("played", [row for row in rows if row.build is not None], lambda row: _play(row, client))
+        built = [row for row in rows if row.build is not None]
+        await _each("played", built, lambda row, stage: _play(row, client, stage))
         _show(rows)
         same = await _replay([row for row in rows if row.sound], client, settings)
     sound = sum(row.sound for row in rows)
@@ -94,36 +117,40 @@ async def demo(settings: Settings) -> bool:
     return sound == len(rows) > 0 and same and not broken
 
 
-async def _each(what: str, rows: Sequence[Row], work: Callable[[Row], Awaitable[None]]) -> None:
+async def _each(what: str, rows: Sequence[Row], work: Callable[[Row, Stage], Awaitable[None]]) -> None:
     """Do the work for all rows, `JOBS` at a time; a failure is that row's."""
     room = asyncio.Semaphore(JOBS)
 
     async def one(row: Row, stage: Stage) -> None:
         async with room:
             try:
-                await work(row)
+                await work(row, stage)
             except (FarmError, ClientError) as error:
                 row.why = " ".join(str(error).split())
-        stage.done(row.task.id + (f": {row.why}" if row.why and not row.sound else ""))
+        stage.done(row.task.id, "" if row.sound else row.why)
 
     with Stage(what, len(rows)) as stage:
         await asyncio.gather(*(one(row, stage) for row in rows))
 
 
-async def _build(row: Row, images: Images) -> None:
+async def _build(row: Row, images: Images, stage: Stage) -> None:
     started = time.monotonic()
+    stage.doing(row.task.id, "building")
     await images.agent(row.task)
     await images.verifier(row.task)
     row.build = time.monotonic() - started
 
 
-async def _play(row: Row, client: Client) -> None:
+async def _play(row: Row, client: Client, stage: Stage) -> None:
     started = time.monotonic()
+    stage.doing(row.task.id, "playing its solution")
     async with _episode(client, row.task) as episode:
         row.episode = episode["id"]
         for call in policies.oracle(row.task):
             await client.step(episode["id"], [call.model_dump()])
+        stage.doing(row.task.id, "scoring its solution")
         row.oracle = await _reward(row, client, episode)
+    stage.doing(row.task.id, f"{row.oracle:g} for its solution; doing nothing" if row.oracle is not None else "nothing")
     async with _episode(client, row.task) as episode:
         row.noop = await _reward(row, client, episode)
     row.seconds = time.monotonic() - started
@@ -187,6 +214,14 @@ def _show(rows: Sequence[Row]) -> None:
         for row in rows
     ]
     table(lines, ["task", "kind", "language", "build s", "solution", "nothing", "play s", "sound"])
+
+
+def _engine(settings: Settings) -> str:
+    """Which engine it is, in words."""
+    if settings.backend != "docker":
+        return f"the {settings.backend} back end"
+    with closing(engine(settings)) as findings:
+        return f"Docker {next(findings).found}"
 
 
 def _say(line: str) -> None:

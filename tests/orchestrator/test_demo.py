@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import envfarm
+
 FILES = {
     "task.toml": "",
     "instruction.md": "Write hello into /app/hello.txt.",
@@ -42,6 +44,9 @@ def test_sound_tasks_and_a_replay_that_matches(tmp_path: Path, docker_base: str)
     [row] = [line.split() for line in done.stdout.splitlines() if line.startswith("hello")]
     assert (row[4], row[5], row[7]) == ("1", "0", "yes")
     assert "1 of 1 tasks are sound" in done.stderr
+    assert done.stderr.startswith(f"envfarm {envfarm.__version__} on Docker ")
+    for stage in ("building", "playing its solution", "scoring its solution", "1 for its solution; doing nothing"):
+        assert f"hello: {stage}" in done.stderr
     assert "1 steps, matches" in done.stderr
     assert str(tmp_path / "envfarm-data") in done.stderr
 
