@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
-from typing import IO, Literal, TypeVar
+from fnmatch import translate
+from functools import lru_cache
+from typing import Literal, TypeVar
+
+from envfarm.envs.tar import Member, members
 
 T = TypeVar("T")
 
@@ -29,6 +33,7 @@ MAX_TREE = 512 << 20  # bytes of tar that are read from a sandbox
 MAX_ENTRIES = 200_000  # entries that a tree may have
 MAX_FILES = 5_000  # files that a change may touch
 MAX_BYTES = 32 << 20  # bytes that a change may write
+MAX_PATH, MAX_PART, MAX_DEPTH = 4096, 255, 128  # bytes of a path and of its parts, and how many those are
 
 
 class TooLarge(Exception):
@@ -62,7 +67,13 @@ class Changes:
 
 def ignored(path: str, names: tuple[str, ...] = ()) -> bool:
     """Whether any part of a path is one of IGNORED or of further names."""
-    return any(fnmatchcase(part, glob) for part in path.split("/") for glob in (*IGNORED, *names))
+    match = _any_of((*IGNORED, *names)).match
+    return any(match(part) for part in path.split("/"))
+
+
+@lru_cache
+def _any_of(globs: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(map(translate, globs)))
 
 
 def read_tree(tar: bytes, *, skip: tuple[str, ...] = (), left_out: dict[str, str] | None = None) -> dict[str, Entry]:
@@ -73,52 +84,55 @@ def read_tree(tar: bytes, *, skip: tuple[str, ...] = (), left_out: dict[str, str
     """
     notes = left_out if left_out is not None else {}
     tree: dict[str, Entry] = {}
-    try:
-        with tarfile.open(fileobj=io.BytesIO(tar), mode="r:", errorlevel=2) as archive:
-            for count, member in enumerate(archive):
-                if count >= MAX_ENTRIES:
-                    raise TooLarge(f"the tree has more than {MAX_ENTRIES:,} entries")
-                _take(archive, member, tree, skip, notes, len(tar))
-    except (tarfile.TarError, EOFError, UnicodeError) as error:
-        raise ValueError(f"not a tar: {error}") from None
+    room = MAX_TREE  # a few bytes can say that they unpack to any number
+    for count, member in enumerate(members(tar)):
+        if count >= MAX_ENTRIES:
+            raise TooLarge(f"the tree has more than {MAX_ENTRIES:,} entries")
+        path = member.name.removeprefix("./").rstrip("/")
+        if member.kind == "folder" or not path:
+            continue
+        if (why := _unfit(path, member.link if member.kind == "link" else None)) is not None:
+            notes[path[:200]] = why
+        elif not ignored(path, skip):
+            if member.kind == "file" and member.size > room:
+                notes[path] = "a sparse file"
+                continue
+            room -= _take(tar, member, path, tree, notes)
     return tree
 
 
-def _take(
-    archive: tarfile.TarFile,
-    member: tarfile.TarInfo,
-    tree: dict[str, Entry],
-    skip: tuple[str, ...],
-    notes: dict[str, str],
-    size: int,
-) -> None:
-    path = member.name.removeprefix("./").rstrip("/")
-    if member.isdir() or not path or ignored(path, skip):
-        return
-    if path.startswith("/") or any(part in ("", ".", "..") for part in path.split("/")):
-        notes[path] = "its name leads out of the repository"
-    elif member.isfile() and member.size > size:
-        notes[path] = "a sparse file"  # a few bytes that would unpack to any number
-    elif member.isfile():
-        tree[path] = Entry("file", _content(archive, member), bool(member.mode & 0o111))
-    elif member.issym():
-        tree[path] = Entry("link", member.linkname.encode("utf-8", "surrogateescape"))
-    elif member.islnk():
-        target = tree.get(member.linkname.removeprefix("./"))
+def _unfit(path: str, link: str | None) -> str | None:
+    """Why what is called so cannot be laid into a repository."""
+    parts = path.split("/")
+    if any(part in ("", ".", "..") for part in parts):
+        return "its name leads out of the repository"
+    if len(parts) > MAX_DEPTH or _bytes(path) >= MAX_PATH or any(_bytes(part) > MAX_PART for part in parts):
+        return "its name is too long"
+    if link is not None and not 0 < _bytes(link) < MAX_PATH:
+        return "a symbolic link that leads nowhere"
+    return None
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode("utf-8", "surrogateescape"))
+
+
+def _take(tar: bytes, member: Member, path: str, tree: dict[str, Entry], notes: dict[str, str]) -> int:
+    """Add a member to the tree, or a note; how many bytes it has."""
+    if member.kind == "file":
+        tree[path] = Entry("file", member.data(tar), bool(member.mode & 0o111))
+        return member.size
+    if member.kind == "link":
+        tree[path] = Entry("link", member.link.encode("utf-8", "surrogateescape"))
+    elif member.kind == "hard link":
+        target = tree.get(member.link.removeprefix("./"))
         if target is None:
             notes[path] = "a hard link to a file outside the repository"
         else:
             tree[path] = target
     else:
-        notes[path] = "neither a file nor a symbolic link"
-
-
-def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file: IO[bytes] | None = archive.extractfile(member)
-    data = file.read() if file is not None else b""
-    if len(data) != member.size:
-        raise ValueError("not a tar: a file is cut short")
-    return data
+        notes[path] = "a sparse file" if member.kind == "sparse" else "neither a file nor a symbolic link"
+    return 0
 
 
 def compare(pristine: Mapping[str, T], tree: Tree, *, digest: Callable[[Entry], T]) -> Changes:
@@ -148,16 +162,11 @@ def pack(changes: Changes) -> bytes:
 
 def unpack(data: bytes) -> Changes:
     """Undo `pack`."""
-    with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
-        about = json.loads(_content(archive, archive.getmember("changes.json")))
-        changes = Changes(deleted=about["deleted"], left_out=about["left_out"], problem=about["problem"])
-        for member in archive:
-            if (path := member.name.removeprefix("files/")) != member.name:
-                if member.issym():
-                    entry = Entry("link", member.linkname.encode("utf-8", "surrogateescape"))
-                else:
-                    entry = Entry("file", _content(archive, member), bool(member.mode & 0o111))
-                changes.written[path] = entry
+    first, *rest = members(data)
+    about = json.loads(first.data(data))
+    changes = Changes(deleted=about["deleted"], left_out=about["left_out"], problem=about["problem"])
+    for member in rest:
+        _take(data, member, member.name.removeprefix("files/"), changes.written, {})
     return changes
 
 

@@ -59,6 +59,11 @@ def test_files_links_and_the_executable_bit_are_read():
         (info("./fifo", tarfile.FIFOTYPE), "neither"),
         (info("./device", tarfile.CHRTYPE), "neither"),
         (info("./h", tarfile.LNKTYPE, "/etc/shadow"), "outside"),
+        (info("n" * 256), "too long"),
+        (info("a/" * 128 + "b"), "too long"),
+        (info("/".join(["n" * 200] * 21)), "too long"),
+        (info("./l", tarfile.SYMTYPE, "n" * 4096), "leads nowhere"),
+        (info("./l", tarfile.SYMTYPE, ""), "leads nowhere"),
     ],
 )
 def test_what_is_no_file_of_the_repository_is_left_out_with_the_reason(member, why):
@@ -100,6 +105,20 @@ def test_a_sparse_file_is_left_out():
     assert len(member) == 512
     assert read_tree(bytes(block) + b"x" * 512 + b"\0" * 1024, left_out=notes) == {}
     assert notes == {"huge": "a sparse file"}
+
+
+def test_files_of_holes_are_left_out_once_they_would_fill_the_memory(monkeypatch):
+    monkeypatch.setattr(module, "MAX_TREE", 1 << 20)
+    entries = b""
+    for name in "abc":
+        block = bytearray(info(name, tarfile.GNUTYPE_SPARSE).tobuf(tarfile.GNU_FORMAT))
+        block[483:495] = f"{600 << 10:011o}\0".encode()
+        block[148:156] = b" " * 8
+        block[148:156] = f"{sum(block):06o}\0 ".encode()
+        entries += block
+    notes: dict[str, str] = {}
+    assert read_tree(entries + b"\0" * 1024, left_out=notes) == {"a": file(b"\0" * (600 << 10))}
+    assert notes == {"b": "a sparse file", "c": "a sparse file"}
 
 
 def test_a_change_is_what_was_written_and_what_was_deleted():
