@@ -30,6 +30,8 @@ _TOML: Mapping[str, tuple[tuple[str, ...], ...]] = {
 _CFG = ("tool:pytest", "pytest", "aliases", "coverage:run")
 _PACKAGE = ("scripts", "mocha", "jest", "ava", "tap", "tape", "nyc", "c8", "babel", "devDependencies")
 
+MAX_BYTES = 1 << 20  # of such a file; it takes more time to read than its length deserves
+
 MIXED = (*_TOML, "setup.cfg", "package.json")
 """Base names of such files, in lower case."""
 
@@ -40,6 +42,8 @@ def merged(path: str, agent: bytes, pristine: bytes | None) -> bytes | None:
     When the agent's text cannot be read, or hides such a table, the task's own file is taken whole.
     """
     name = PurePosixPath(path).name.lower()
+    if len(agent) > MAX_BYTES:
+        return pristine
     try:
         mine, theirs = agent.decode(), (pristine or b"").decode()
         if name in _TOML:
@@ -48,9 +52,9 @@ def merged(path: str, agent: bytes, pristine: bytes | None) -> bytes | None:
             result = _swap(mine, theirs, lambda header: header in _CFG)
         else:
             result = _package(mine, theirs)
-    except ValueError:
+        return result.encode() if result.strip() or pristine is not None else None
+    except (ValueError, RecursionError):
         return pristine
-    return result.encode() if result.strip() or pristine is not None else None
 
 
 def _toml(mine: str, theirs: str, owned: tuple[tuple[str, ...], ...]) -> str:

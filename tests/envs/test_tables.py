@@ -45,6 +45,8 @@ def test_a_file_without_a_change_to_the_tests_stays_as_it_is_to_the_byte():
         b'[ tool . pytest . ini_options ]\naddopts = "-p evil"\n',
         b"not toml at all [\n",
         b"\xff\xfe",
+        b'tool.pytest.ini_options.addopts = "-p evil"\nx = ' + b"[" * 5000 + b"]" * 5000,
+        b'tool.pytest.ini_options.addopts = "-p evil"\n' + b"#" * (1 << 20),
     ],
 )
 def test_a_table_that_is_hidden_does_not_reach_the_tests(mine):
@@ -89,6 +91,16 @@ def test_scripts_of_package_json_are_the_tasks():
     assert result == {"name": "a", "main": "b.js", "scripts": {"test": "mocha"}}
 
 
-@pytest.mark.parametrize("mine", [b"[]", b"{", b"\xff"])
+@pytest.mark.parametrize(
+    "mine",
+    [
+        b"[]",
+        b"{",
+        b"\xff",
+        b'{"a": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+        b'{"jest": {}, "a": "\\ud800"}',
+    ],
+    ids=range(5),
+)
 def test_what_is_no_package_json_gives_the_tasks(mine):
     assert merged("package.json", mine, b'{"name": "a"}') == b'{"name": "a"}'
