@@ -9,6 +9,9 @@ Outcome = Literal["passed", "failed", "skipped", "error"]
 
 _WORST: tuple[Outcome, ...] = ("passed", "skipped", "failed", "error")
 
+MAX_IDS = 64 << 20
+"""Characters that the ids of one report may have together: a long name is written once and may count for many tests."""
+
 
 class Runner(Protocol):
     """One test framework. A test id is `<file or package>::<name as the framework prints it>`."""
@@ -35,15 +38,26 @@ class Runner(Protocol):
         """
 
     def parse(self, report: bytes) -> Mapping[str, Outcome]:
-        """The outcome of every test that the report names. Raises ValueError when it is broken or cut short."""
+        """The outcome of every test that the report names.
+
+        The code under test may have written the report. Whatever is in it, only ValueError is raised.
+        """
 
     def agrees(self, outcomes: Mapping[str, Outcome], exit_code: int) -> bool:
         """Whether an exit status is the one that a truthful run with these outcomes has."""
 
 
-def worse(one: Outcome | None, other: Outcome) -> Outcome:
-    """The worse of two outcomes of what bears one id."""
-    return other if one is None else max(one, other, key=_WORST.index)
+class Tally(dict[str, Outcome]):
+    """Outcomes by test id; of several for one id the worst counts."""
+
+    _left = MAX_IDS
+
+    def add(self, test: str, outcome: Outcome) -> None:
+        """Count one outcome. Raises ValueError when the ids grow out of all proportion."""
+        self._left -= len(test)
+        if self._left < 0:
+            raise ValueError("the names of its tests are too long")
+        self[test] = max(self.get(test, outcome), outcome, key=_WORST.index)
 
 
 def broken(outcomes: Mapping[str, Outcome]) -> bool:

@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 
-from envfarm.tasks.runners.base import Outcome, broken, files_of, parts_of, worse
+from envfarm.tasks.runners.base import Outcome, Tally, broken, files_of, parts_of
 
 _ESCAPES = re.compile(rb"\x1b\[[0-9;]*m")
 _BINARY = re.compile(r"^\s+Running (?:unittests )?(\S+\.rs) \(.*\)$")
@@ -43,8 +43,11 @@ class Cargo:
         return f"cargo test --no-fail-fast {targets} -- --test-threads=2 > {shlex.quote(report)} 2>&1"
 
     def parse(self, report: bytes) -> Mapping[str, Outcome]:
-        """Read the log; a binary that has no result line died, and is an error under its file's name."""
-        outcomes: dict[str, Outcome] = {}
+        """Read the log; a binary that has no result line died, and is an error under its file's name.
+
+        A build that failed names no test.
+        """
+        outcomes = Tally()
         file = None
         died: set[str] = set()
         for line in _ESCAPES.sub(b"", report).decode(errors="replace").splitlines():
@@ -53,7 +56,7 @@ class Cargo:
                 died.add(file)
             elif file is not None and (match := _TEST.match(line)):
                 outcome: Outcome = {"ok": "passed", "FAILED": "failed"}.get(match[2], "skipped")  # type: ignore[assignment]
-                outcomes[f"{file}::{match[1]}"] = worse(outcomes.get(f"{file}::{match[1]}"), outcome)
+                outcomes.add(f"{file}::{match[1]}", outcome)
             elif file is not None and _END.match(line):
                 died.discard(file)
         if file is None and b"error" not in report:
@@ -64,7 +67,7 @@ class Cargo:
         """0: all passed; 101: some failed, or did not build; 1: the command was wrong."""
         if exit_code == 0:
             return bool(outcomes) and not broken(outcomes)
-        return exit_code in (1, 101) and broken(outcomes)
+        return exit_code in (1, 101) and (not outcomes or broken(outcomes))
 
 
 def _target(path: str) -> str:

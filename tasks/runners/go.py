@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 
-from envfarm.tasks.runners.base import Outcome, broken, files_of, parts_of, worse
+from envfarm.tasks.runners.base import Outcome, Tally, broken, files_of, parts_of
 
 _ENDS: dict[str, Outcome] = {"pass": "passed", "fail": "failed", "skip": "skipped"}
 _UNBUILT = re.compile(rb"^FAIL\s+(\S+) \[(?:build|setup) failed\]$")
@@ -45,7 +45,7 @@ class Go:
 
     def parse(self, report: bytes) -> Mapping[str, Outcome]:
         """Read the events; a test that began and did not end, as in a crash, is an error."""
-        outcomes: dict[str, Outcome] = {}
+        outcomes = Tally()
         begun: set[str] = set()
         events = 0
         for line in report.splitlines():
@@ -55,10 +55,10 @@ class Go:
                 continue
             try:
                 event = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise ValueError("the report of go test is cut short") from None
             events += 1
-            package, name, action = (str(event.get(key) or "") for key in ("Package", "Test", "Action"))
+            package, name, action = (_text(event.get(key)) for key in ("Package", "Test", "Action"))
             if action == "fail" and not name:
                 outcomes.setdefault(package, "failed")  # the package as a whole: a crash, a build that fails
             if not name:
@@ -67,7 +67,7 @@ class Go:
             if action == "run":
                 begun.add(test)
             elif action in _ENDS:
-                outcomes[test] = worse(outcomes.get(test), _ENDS[action])
+                outcomes.add(test, _ENDS[action])
         if not events and not outcomes:
             raise ValueError("not a report of go test -json")
         return outcomes | dict.fromkeys(begun - outcomes.keys(), "error")
@@ -77,6 +77,10 @@ class Go:
         if exit_code == 0:
             return bool(outcomes) and not broken(outcomes)
         return exit_code in (1, 2) and broken(outcomes)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _package(path: str) -> str:

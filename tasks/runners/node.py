@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from envfarm.tasks.runners.base import Outcome, broken, files_of, parts_of, worse
+from envfarm.tasks.runners.base import Outcome, Tally, broken, files_of, parts_of
 
 _FILE = "# envfarm: file "  # begins one file's part of a report of ours
 _FOLDER = "# envfarm: folder "  # tells where the repository lay, for reports with absolute paths
@@ -75,12 +75,12 @@ class _Tap(_JavaScript):
         text = report.decode(errors="replace")
         if _FILE not in text:
             raise ValueError("not a report of ours: it names no file")
-        outcomes: dict[str, Outcome] = {}
+        outcomes = Tally()
         for part in f"\n{text}".split(f"\n{_FILE}")[1:]:
             file, _, tap = part.partition("\n")
             lines = list(_without_yaml(tap))
             for name, outcome in self._points(lines):
-                outcomes[f"{file}::{name}"] = worse(outcomes.get(f"{file}::{name}"), outcome)
+                outcomes.add(f"{file}::{name}", outcome)
             if not any((match := _PLAN.match(line)) and not match[1] for line in lines):
                 outcomes[file] = "error"
         return outcomes
@@ -145,16 +145,23 @@ class Mocha(_JavaScript):
         )
 
     def parse(self, report: bytes) -> Mapping[str, Outcome]:
-        """Read the JSON object that has `stats`; what the tests printed before it is passed over."""
-        folder, data = _json(report, re.compile(r'^\{\s*"stats"', re.M))
+        """Read the JSON object that has `stats`; what the tests printed before it is passed over.
+
+        There is none, and no test is named, when a file could not be loaded.
+        """
+        folder, text = _opened(report)
+        match = re.search(r'^\{\s*"stats"', text, re.M)
+        data = _json(text[match.start() :]) if match else {}
         groups: tuple[tuple[str, Outcome], ...] = (("passes", "passed"), ("failures", "failed"), ("pending", "skipped"))
-        outcomes: dict[str, Outcome] = {}
+        outcomes = Tally()
         for group, outcome in groups:
-            for entry in data.get(group, []):
-                file = _relative(str(entry.get("file") or ""), folder)
-                test = f"{file}::{entry.get('fullTitle', '')}"
-                outcomes[test] = worse(outcomes.get(test), outcome)
+            for entry in _objects(data, group):
+                outcomes.add(f"{_text(entry, 'file').removeprefix(folder)}::{_text(entry, 'fullTitle')}", outcome)
         return outcomes
+
+    def agrees(self, outcomes: Mapping[str, Outcome], exit_code: int) -> bool:
+        """As for the others, and 1 without any outcome: a file could not be loaded."""
+        return super().agrees(outcomes, exit_code) or (not outcomes and exit_code == 1)
 
 
 class Jest(_JavaScript):
@@ -174,16 +181,20 @@ class Jest(_JavaScript):
 
     def parse(self, report: bytes) -> Mapping[str, Outcome]:
         """Read the JSON object; a file that could not be run is an error under its own name."""
-        folder, data = _json(report, re.compile(r"^\{", re.M))
+        folder, text = _opened(report)
+        data = _json(text)
         kinds: dict[str, Outcome] = {"passed": "passed", "failed": "failed"}
-        outcomes: dict[str, Outcome] = {}
-        for result in data.get("testResults", []):
-            file = _relative(str(result.get("name") or ""), folder)
+        outcomes = Tally()
+        for result in _objects(data, "testResults"):
+            file = _text(result, "name").removeprefix(folder)
             if not result.get("assertionResults") and result.get("status") == "failed":
-                outcomes[file] = "error"
-            for entry in result.get("assertionResults", []):
-                test = f"{file}::" + " > ".join([*entry.get("ancestorTitles", []), entry.get("title", "")])
-                outcomes[test] = worse(outcomes.get(test), kinds.get(str(entry.get("status")), "skipped"))
+                outcomes.add(file, "error")
+            for entry in _objects(result, "assertionResults"):
+                titles = entry.get("ancestorTitles") or []
+                if not isinstance(titles, list) or not all(isinstance(title, str) for title in titles):
+                    raise ValueError("the report is broken: its titles are no texts")
+                test = f"{file}::{' > '.join([*titles, _text(entry, 'title')])}"
+                outcomes.add(test, kinds.get(_text(entry, "status"), "skipped"))
         return outcomes
 
 
@@ -206,17 +217,32 @@ def _without_yaml(tap: str) -> Iterator[str]:
             end = None
 
 
-def _json(report: bytes, start: re.Pattern[str]) -> tuple[str, dict[str, Any]]:
+def _opened(report: bytes) -> tuple[str, str]:
+    """What absolute paths in a report begin with, and the report without that line."""
     head, _, text = report.decode(errors="replace").partition("\n")
-    match = start.search(text)
-    if not head.startswith(_FOLDER) or match is None:
-        raise ValueError("not a report of ours: no JSON object in it")
+    if not head.startswith(_FOLDER):
+        raise ValueError("not a report of ours: it names no folder")
+    return f"{head[len(_FOLDER) :]}/", text
+
+
+def _json(text: str) -> dict[str, Any]:
+    """The object that a text begins with."""
     try:
-        data, _ = json.JSONDecoder().raw_decode(text[match.start() :])
-    except ValueError:
+        data, _ = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
         raise ValueError("the report is broken or cut short") from None
-    return head[len(_FOLDER) :], data
+    if not isinstance(data, dict):
+        raise ValueError("the report is broken: it is no object")
+    return data
 
 
-def _relative(path: str, folder: str) -> str:
-    return path.removeprefix(f"{folder}/")
+def _objects(data: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    entries = data.get(key) or []
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError(f"the report is broken: its {key} are no list of objects")
+    return entries
+
+
+def _text(data: Mapping[str, Any], key: str) -> str:
+    value = data.get(key)
+    return value if isinstance(value, str) else ""

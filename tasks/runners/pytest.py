@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree
 
-from envfarm.tasks.runners.base import Outcome, broken, files_of, parts_of, worse
+from envfarm.tasks.runners.base import Outcome, Tally, broken, files_of, parts_of
 
 
 class Pytest:
@@ -49,22 +49,22 @@ class Pytest:
         """pytest without its cache, so that no earlier run reorders tests, and to the end whatever fails."""
         where = " ".join(map(shlex.quote, paths))
         return (
-            "python3 -m pytest -p no:cacheprovider --maxfail=0 -o junit_family=xunit1 "
+            "python3 -m pytest -p no:cacheprovider --maxfail=0 --continue-on-collection-errors -o junit_family=xunit1 "
             f"--junitxml={shlex.quote(report)} --color=no -q {where}"
         ).rstrip()
 
     def parse(self, report: bytes) -> Mapping[str, Outcome]:
         """Read JUnit XML. An expected failure counts as skipped; of several entries for one id the worst counts."""
-        if b"<!DOCTYPE" in report or b"<!ENTITY" in report:
+        text = report.decode()  # as pytest writes it: in another encoding a document type would look like none
+        if "<!DOCTYPE" in text or "<!ENTITY" in text:
             raise ValueError("a JUnit report has no document type")
         try:
-            root = ElementTree.fromstring(report)
+            root = ElementTree.fromstring(text)
         except ElementTree.ParseError as error:
             raise ValueError(f"not a JUnit report: {error}") from None
-        outcomes: dict[str, Outcome] = {}
+        outcomes = Tally()
         for case in root.iter("testcase"):
-            test = _node_id(case)
-            outcomes[test] = worse(outcomes.get(test), _outcome(case))
+            outcomes.add(_node_id(case), _outcome(case))
         return outcomes
 
     def agrees(self, outcomes: Mapping[str, Outcome], exit_code: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import shlex
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from envfarm.toolbox.errors import SandboxError
 from envfarm.toolbox.sandboxes.base import ExecResult, Sandbox
 
 USER = "nobody"
-REPORT_LIMIT = 64 << 20  # bytes
+REPORT_LIMIT = 8 << 20  # bytes
 LOG_LIMIT = 1 << 20  # bytes of each stream
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -70,7 +71,7 @@ async def _read(sandbox: Sandbox, runner: Runner, report: str, run: TestRun) -> 
     else:
         run.report = found.stdout
         try:
-            run.outcomes = runner.parse(found.stdout)
+            run.outcomes = await asyncio.to_thread(runner.parse, found.stdout)
         except ValueError as error:
             run.problem = f"the report cannot be read: {error}"
 

@@ -32,9 +32,10 @@ def test_an_ok_that_was_printed_does_not_outweigh_a_failure():
     assert RUNNER.parse(log) == {"tests/a.rs::b": "failed"}
 
 
-def test_a_build_that_fails_names_no_test_and_agrees_with_no_success():
+def test_a_build_that_fails_names_no_test_and_agrees_with_failure_only():
     outcomes = RUNNER.parse(b"error[E0433]: failed to resolve\nerror: could not compile `m`\n")
     assert outcomes == {}
+    assert RUNNER.agrees(outcomes, 101)
     assert not RUNNER.agrees(outcomes, 0)
 
 

@@ -59,6 +59,13 @@ def test_json_that_is_cut_short_is_broken(kind, file, report):
         kind().parse(report(file)[:-30])
 
 
+def test_mocha_that_could_not_load_a_file_names_no_test_and_agrees_with_failure_only():
+    outcomes = Mocha().parse(b"# envfarm: folder /testbed\nprinted while it was loaded\n")
+    assert outcomes == {}
+    assert Mocha().agrees(outcomes, 1)
+    assert not Mocha().agrees(outcomes, 0)
+
+
 @pytest.mark.parametrize(("kind", "file"), [(Node, "node.tap"), (Tape, "tape.tap")])
 def test_tap_that_is_cut_short_is_an_error_under_the_file(kind, file, report):
     outcomes = kind().parse(report(file).partition(b"\n1..")[0])

@@ -63,6 +63,36 @@ def test_what_is_no_report_is_a_value_error_or_names_no_test(name, data):
     assert outcomes == {}
 
 
+FOLDER = b"# envfarm: folder /testbed\n"
+DEEP = b"[" * 100_000
+HOSTILE = [
+    ("pytest", "<!DOCTYPE x [<!ENTITY a 'b'>]><testsuites>&a;</testsuites>".encode("utf-16")),
+    ("pytest", b"<?xml version='1.0' encoding='utf-7'?>+ADw-testsuites/+AD4-"),
+    ("pytest", b"<testsuites>\xff</testsuites>"),
+    ("pytest", b"<a>" * 100_000),
+    ("go", b'{"Action": ' + DEEP),
+    ("mocha", FOLDER + b'{"stats": ' + DEEP),
+    ("mocha", FOLDER + b'{"stats": {}, "passes": [1]}'),
+    ("mocha", FOLDER + b'{"stats": {}, "failures": 1}'),
+    ("jest", FOLDER + b'{"a": ' + DEEP),
+    ("jest", FOLDER + b'{"testResults": {"a": 1}}'),
+    ("jest", FOLDER + b'{"testResults": [{"assertionResults": ["a"]}]}'),
+    ("jest", FOLDER + b'{"testResults": [{"assertionResults": [{"ancestorTitles": [[]], "title": "a"}]}]}'),
+    ("cargo", b"     Running a" + b"a" * 100_000 + b".rs (b)\n" + b"test b ... ok\n" * 2000),
+    ("node", b"# envfarm: file a.js\n# Subtest: " + b"a" * 100_000 + b"\n" + b"    ok 1 - b\n" * 2000),
+    (
+        "jest",
+        FOLDER + b'{"testResults": [{"name": "%s", "assertionResults": [%s{}]}]}' % (b"a" * 100_000, b"{}," * 2000),
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "data"), HOSTILE, ids=[f"{name}-{i}" for i, (name, _) in enumerate(HOSTILE)])
+def test_a_report_made_to_harm_is_a_value_error(name, data):
+    with pytest.raises(ValueError, match=r"report|names|utf-8"):
+        runner(name).parse(data)
+
+
 @pytest.mark.parametrize("name", EXIT_CODES)
 def test_names_of_paths_are_no_commands(name, tmp_path):
     (tmp_path / "bin").mkdir()
