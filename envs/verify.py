@@ -72,8 +72,9 @@ async def verify(
         run = await _run(bench, sandbox, planted, bench.changes)
     verdict = Verdict(runs=[run], changes=bench.changes, pristine=bench.pristine)
     verdict.planted = {"canaries_must_fail": sorted(planted.must_fail), "canaries_must_pass": sorted(planted.must_pass)}
-    verdict.forged = await _forged(bench, planted, run, complete=True)
-    _judge(task, runner, run, verdict)
+    await _suspect(bench, planted, run, verdict, complete=True)
+    if not verdict.forged and not verdict.problem:
+        _judge(task, run, verdict)
     if verdict.resolved:
         await _decoy_run(bench, verdict, rng)
     return verdict
@@ -87,18 +88,33 @@ async def _decoy_run(bench: _Bench, verdict: Verdict, rng: random.Random) -> Non
         run = await _run(bench, sandbox, planted, bench.changes)
     verdict.runs.append(run)
     # A body that meets a wrong expectation may take its process with it, and all that comes after.
-    verdict.forged = await _forged(bench, planted, run, complete=False)
-    verdict.resolved = verdict.forged is None
+    await _suspect(bench, planted, run, verdict, complete=False)
+    verdict.resolved = not verdict.forged and not verdict.problem
 
 
-async def _forged(bench: _Bench, planted: Planted, run: TestRun, *, complete: bool) -> str | None:
-    """What shows that a report is not true; canaries that come out wrong without any change as well show nothing."""
-    if run.problem is not None or not planted.wrong(run.outcomes, complete=complete):
-        return None
+async def _suspect(bench: _Bench, planted: Planted, run: TestRun, verdict: Verdict, *, complete: bool) -> None:
+    """Say what is wrong with a run, if it is the change's doing: the same files run on the untouched code as well.
+
+    Canaries that come out wrong there too show nothing, and a run that has a problem there too is a fault of the farm.
+    """
+    problem = _problem(bench.runner, run)
+    wrong = await asyncio.to_thread(planted.wrong, run.outcomes, complete=complete) if not run.problem else {}
+    if not wrong and not problem:
+        return
     async with bench.fresh(bench.spec) as sandbox:
         control = await _run(bench, sandbox, planted, Changes())
-    planted.strike(planted.wrong(control.outcomes, complete=complete).keys())
-    return next(iter(planted.wrong(run.outcomes, complete=complete).values()), None)
+    if (fault := _problem(bench.runner, control)) is not None:
+        raise SandboxError(f"the tests cannot be run on the untouched code either: {fault}")
+    planted.strike(await asyncio.to_thread(planted.wrong, control.outcomes, complete=complete))
+    verdict.forged = next((sentence for test, sentence in wrong.items() if planted.knows(test)), None)
+    verdict.problem = None if verdict.forged else problem
+
+
+def _problem(runner: Runner, run: TestRun) -> str | None:
+    """Why a run cannot be judged, be it the fault of the code or of the farm."""
+    if run.problem is None and run.exit_code is not None and not runner.agrees(run.outcomes, run.exit_code):
+        return f"the report and the exit status {run.exit_code} contradict each other"
+    return run.problem
 
 
 async def _prepare(
@@ -116,7 +132,8 @@ async def _prepare(
                 f"{task.path}/task.toml: {test} is in a file that the agent may write: add the file to "
                 "[envfarm] test_paths, or leave the test out"
             )
-    return _Bench(task, runner, spec, fresh, pristine, tests, allowed(changes, pristine, guard))
+    kept = await asyncio.to_thread(allowed, changes, pristine, guard)
+    return _Bench(task, runner, spec, fresh, pristine, tests, kept)
 
 
 async def pristine_tree(task: Task, runner: Runner, sandbox: Sandbox) -> dict[str, Entry]:
@@ -190,13 +207,8 @@ def _below(path: str, places: Sequence[str]) -> bool:
     return any(path == place or path.startswith(f"{place}/") for place in (place.strip("/") for place in places))
 
 
-def _judge(task: Task, runner: Runner, run: TestRun, verdict: Verdict) -> None:
+def _judge(task: Task, run: TestRun, verdict: Verdict) -> None:
     farm, outcomes = task.config.envfarm, run.outcomes
-    verdict.problem = run.problem
-    if verdict.forged is None and run.exit_code is not None and not runner.agrees(outcomes, run.exit_code):
-        verdict.problem = run.problem or f"the report and the exit status {run.exit_code} contradict each other"
-    if verdict.forged or verdict.problem:
-        return
     verdict.failed = [test for test in (*farm.fail_to_pass, *farm.pass_to_pass) if outcomes.get(test) != "passed"]
     verdict.share_f2p = _share(farm.fail_to_pass, outcomes)
     verdict.share_p2p = _share(farm.pass_to_pass, outcomes)

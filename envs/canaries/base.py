@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -82,11 +82,15 @@ class Planted:
                 found[test] = f"{test}, which cannot fail, is not reported as passed"
         return found
 
-    def strike(self, tests: Collection[str]) -> None:
+    def strike(self, tests: Iterable[str]) -> None:
         """Forget what these tests must do."""
         for test in tests:
             self.must_fail.pop(test, None)
             self.must_pass.pop(test, None)
+
+    def knows(self, test: str) -> bool:
+        """Whether something is still said of a test."""
+        return test in self.must_fail or test in self.must_pass
 
     def _passed(self, outcomes: Mapping[str, Outcome], place: str) -> bool:
         ours = {*self.must_fail, *self.must_pass}

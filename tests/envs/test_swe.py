@@ -142,6 +142,28 @@ async def test_a_sandbox_that_dies_while_scoring_is_a_fault_of_the_farm(context)
         await SweEnvironment().score(TASK, context)
 
 
+@pytest.mark.parametrize(
+    ("python", "why"),
+    [("sleep 60", "did not end within 2 s"), ("exit 0", "left no report")],
+)
+async def test_tests_that_cannot_be_run_on_the_untouched_code_either_are_a_fault_of_the_farm(context, python, why):
+    context.saved = {"changes": context.artifacts.put(pack(Changes(written={"a.py": Entry("file", b"a = 1\n")})))}
+    verifier = TASK.config.verifier.model_copy(update={"timeout_sec": 2})
+    task = TASK.model_copy(update={"config": TASK.config.model_copy(update={"verifier": verifier})})
+    whole = context.fresh
+
+    @asynccontextmanager
+    async def slow(spec):
+        async with whole(spec) as sandbox:
+            await sandbox.write("/usr/local/bin/python3", f"#!/bin/sh\n{python}\n".encode())
+            await sandbox.run("chmod 755 /usr/local/bin/python3", user="root")
+            yield sandbox
+
+    context.fresh = slow
+    with pytest.raises(SandboxError, match=f"untouched code either: the tests {why}"):
+        await SweEnvironment().score(task, context)
+
+
 async def test_an_image_without_the_repository_is_a_fault_of_the_farm(context):
     farm = TASK.config.envfarm.model_copy(update={"repository": "/nowhere"})
     task = TASK.model_copy(update={"config": TASK.config.model_copy(update={"envfarm": farm})})
