@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
-import socket
-import ssl
-from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import Collection
+from typing import Any
 
 import docker
 import docker.errors
-import requests.exceptions
 from docker.types import LogConfig
+from pydantic import ValidationError
 
 from envfarm.toolbox.errors import BackendUnavailable, ImageError, SandboxError, SandboxLost, SandboxStartError
 from envfarm.toolbox.sandboxes import scripts
 from envfarm.toolbox.sandboxes.base import Sandbox, SandboxInfo, SandboxSpec
+from envfarm.toolbox.sandboxes.docker_client import DockerApi
 from envfarm.toolbox.sandboxes.docker_stream import attach
 from envfarm.toolbox.sandboxes.held import Defaults, HeldSandbox
 from envfarm.toolbox.sandboxes.shell import Shell
@@ -36,11 +33,9 @@ CAPABILITIES = (
     "NET_BIND_SERVICE",
 )
 """What a container keeps of Docker's default capabilities: no raw sockets, device nodes, audit or file capabilities."""
-DEFAULT_URL = "unix:///var/run/docker.sock"
 RUNTIMES = {"runc": None, "gvisor": "runsc"}
 ENGINE_RACES = ("failed to create endpoint", "no such network interface", "could not find bridge", "context deadline")
 """What an engine says when starting a container failed for reasons of its own."""
-THREADS = 16
 START_TIMEOUT = 60.0
 REMOVAL = 0.5
 """Seconds that the engine may take from the end of a container's main process to the container's removal."""
@@ -48,8 +43,6 @@ MAIN = (
     'if command -v bash >/dev/null 2>&1; then exec bash --norc --noprofile -c \'eval "$ENVFARM"\' "$0" "$1"; fi; '
     'eval "$ENVFARM"'
 )
-
-T = TypeVar("T")
 
 
 class DockerSandbox(HeldSandbox):
@@ -61,11 +54,10 @@ class DockerSandbox(HeldSandbox):
         self._detached = False
         self._cause: asyncio.Task[None] | None = None
 
-    async def attach(self, *, logs: bool = False) -> None:
+    async def attach(self) -> None:
         """Take hold of the stream. Raises BackendUnavailable, SandboxLost."""
-        self.shell.wire = await attach(
-            self._backend.url, self._id, self.shell.feed, self._closed, tls=self._backend.tls, logs=logs
-        )
+        api = self._backend.api
+        self.shell.wire = await attach(api.url, self._id, self.shell.feed, self._closed, tls=api.tls)
 
     def _closed(self) -> None:
         if not self._detached and not self.shell.is_lost:
@@ -94,39 +86,27 @@ class DockerBackend:
 
     name = "docker"
 
-    def __init__(self, url: str | None = None, *, tls: ssl.SSLContext | None = None) -> None:
-        self._client: docker.DockerClient | None = None
-        self._wanted = url
-        self.tls = tls
+    def __init__(self, url: str | None = None) -> None:
+        self.api = DockerApi(url)
         self._limits_disk = True  # until the engine refuses
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="docker")
 
     @property
     def url(self) -> str:
-        """The engine's address, as `unix:///path` or `tcp://host:port`."""
-        return self._wanted or os.environ.get("DOCKER_HOST") or DEFAULT_URL
-
-    @property
-    def client(self) -> docker.DockerClient:
-        """The `docker` package's client; asking for it may block. Raises BackendUnavailable."""
-        if self._client is None:
-            try:
-                if self._wanted:
-                    self._client = docker.DockerClient(self._wanted, max_pool_size=THREADS)
-                else:
-                    self._client = docker.from_env(max_pool_size=THREADS)
-            except docker.errors.DockerException as error:
-                raise self._unavailable(error) from None
-        return self._client
+        """The engine's address."""
+        return self.api.url
 
     async def start(self, spec: SandboxSpec, *, owner: str, lease: str) -> Sandbox:
         """Start a container. Raises SandboxStartError, BackendUnavailable, ImageError."""
         if spec.network == "allowlist":
             raise SandboxStartError("network allowlist: this back end cannot filter hosts; use none or public")
-        image = await self.image(spec.image)
+        image = await self.api.image(spec.image)
         secret = secrets.token_hex(16)
         shell = Shell(secret)
-        container = await self._call(self._create_limited, spec, image, shell.hello, secret, owner, lease)
+        network = await self.api.network() if spec.network == "public" else "none"
+        labels = {OWNER: owner, LEASE: lease, SECRET: secret, SPEC: spec.model_dump_json()}
+        container = await self.api.call(
+            lambda client: self._create_limited(client, spec, image["Id"], shell.hello, network, labels)
+        )
         config = image["Config"]
         sandbox = DockerSandbox(self, container, spec, shell, defaults(spec, config))
         try:
@@ -147,7 +127,7 @@ class DockerBackend:
         """Start it, again when the engine trips over itself, as it does under load."""
         for pause in (0.2, 1.0, None):
             try:
-                await self._call(lambda: self.client.api.start(container))
+                await self.api.call(lambda client: client.api.start(container))
                 return
             except SandboxStartError as error:
                 if pause is None or not any(text in str(error) for text in ENGINE_RACES):
@@ -157,15 +137,22 @@ class DockerBackend:
     async def attach(self, sandbox_id: str) -> Sandbox:
         """Take back a running container, with its sessions and its running command. Raises SandboxLost."""
         try:
-            about = await self._call(lambda: self.client.api.inspect_container(sandbox_id))
+            return await self._attach(sandbox_id)
+        except SandboxLost:
+            raise
         except BackendUnavailable as error:
             raise SandboxLost(f"the engine is gone: {error}", cause="engine") from None
+        except (SandboxError, ImageError, ValidationError, KeyError, ValueError) as error:
+            raise SandboxLost(f"{sandbox_id} cannot be taken back: {error!r}", cause="stream") from None
+
+    async def _attach(self, sandbox_id: str) -> Sandbox:
+        about = await self.api.call(lambda client: client.api.inspect_container(sandbox_id))
         if not about["State"]["Running"]:
             raise await self.cause(sandbox_id)
         labels = about["Config"]["Labels"]
         spec = SandboxSpec.model_validate_json(labels[SPEC])
-        image = await self._call(self._inspect_image, about["Image"])
-        sandbox = DockerSandbox(self, about["Id"], spec, Shell(labels[SECRET]), defaults(spec, image["Config"]))
+        config = (await self.api.image(about["Image"]))["Config"]
+        sandbox = DockerSandbox(self, about["Id"], spec, Shell(labels[SECRET]), defaults(spec, config))
         try:
             await sandbox.attach()
             await sandbox.resume(lambda: self._history(sandbox_id))
@@ -175,14 +162,14 @@ class DockerBackend:
         return sandbox
 
     async def _history(self, container: str) -> dict[int, bytes]:
-        out = await self._call(lambda: self.client.api.logs(container, stdout=True, stderr=False))
-        err = await self._call(lambda: self.client.api.logs(container, stdout=False, stderr=True))
+        out = await self.api.call(lambda client: client.api.logs(container, stdout=True, stderr=False))
+        err = await self.api.call(lambda client: client.api.logs(container, stdout=False, stderr=True))
         return {1: out, 2: err}
 
     async def find(self, owner: str) -> list[SandboxInfo]:
         """Every container of that owner, running or not."""
         filters = {"label": f"{OWNER}={owner}"}
-        found = await self._call(lambda: self.client.api.containers(all=True, filters=filters))
+        found = await self.api.call(lambda client: client.api.containers(all=True, filters=filters))
         return [
             SandboxInfo(
                 id=one["Id"],
@@ -202,14 +189,12 @@ class DockerBackend:
 
     async def close(self) -> None:
         """Let go of the engine; containers stay."""
-        if self._client is not None:
-            client, self._client = self._client, None
-            await asyncio.to_thread(client.close)
+        await self.api.close()
 
     async def remove(self, container: str) -> None:
         """Remove a container; never raises for one that is gone already."""
         try:
-            await self._call(lambda: self.client.api.remove_container(container, force=True, v=True))
+            await self.api.call(lambda client: client.api.remove_container(container, force=True, v=True))
         except (SandboxLost, BackendUnavailable):
             return
         except SandboxError as error:
@@ -219,7 +204,7 @@ class DockerBackend:
     async def cause(self, container: str) -> SandboxLost:
         """Why a container's stream ended."""
         try:
-            state = (await self._call(lambda: self.client.api.inspect_container(container)))["State"]
+            state = (await self.api.call(lambda client: client.api.inspect_container(container)))["State"]
         except SandboxLost as error:
             return error
         except BackendUnavailable as error:
@@ -229,7 +214,7 @@ class DockerBackend:
         if not state["Running"]:  # a removal kills first
             await asyncio.sleep(REMOVAL)
             try:
-                await self._call(lambda: self.client.api.inspect_container(container))
+                await self.api.call(lambda client: client.api.inspect_container(container))
             except SandboxLost as error:
                 return error
             except BackendUnavailable as error:
@@ -238,37 +223,28 @@ class DockerBackend:
             return SandboxLost("the stream to the sandbox broke", cause="stream")
         return SandboxLost(f"the sandbox's main process was killed (exit code {state['ExitCode']})", cause="killed")
 
-    async def image(self, name: str) -> dict[str, Any]:
-        """An image's description, pulled when the engine lacks it. Raises ImageError."""
-        return await self._call(self._inspect_image, name)
-
-    def _inspect_image(self, name: str) -> dict[str, Any]:
-        try:
-            return dict(self.client.images.get(name).attrs)
-        except docker.errors.ImageNotFound:
-            pass
-        try:
-            self.client.images.pull(name)
-            return dict(self.client.images.get(name).attrs)
-        except (docker.errors.APIError, docker.errors.ImageNotFound) as error:
-            raise ImageError(
-                f"there is no image {name!r}, and it cannot be pulled: {error.explanation or error}"
-            ) from None
-
-    def _create_limited(self, spec: SandboxSpec, *rest: Any) -> str:
+    def _create_limited(self, client: docker.DockerClient, spec: SandboxSpec, *rest: Any) -> str:
         """Create it with a limit on its disk, or without where the storage driver has none."""
         limited = spec.limits.disk_mb is not None and self._limits_disk  # another start may find out meanwhile
         try:
-            return self._create(spec, *rest)
+            return self._create(client, spec, *rest)
         except docker.errors.APIError as error:
             if not limited or "storage" not in (error.explanation or ""):
                 raise
             self._limits_disk = False
-            return self._create(spec, *rest)
+            return self._create(client, spec, *rest)
 
-    def _create(self, spec: SandboxSpec, image: dict[str, Any], hello: str, secret: str, owner: str, lease: str) -> str:
+    def _create(
+        self,
+        client: docker.DockerClient,
+        spec: SandboxSpec,
+        image: str,
+        hello: str,
+        network: str,
+        labels: dict[str, str],
+    ) -> str:
         limits = spec.limits
-        api = self.client.api
+        api = client.api
         options: dict[str, Any] = {}
         if (runtime := RUNTIMES[spec.isolation]) is not None:
             options["runtime"] = runtime
@@ -277,7 +253,7 @@ class DockerBackend:
         if limits.disk_mb is not None and self._limits_disk:
             options["storage_opt"] = {"size": f"{limits.disk_mb}m"}
         host = api.create_host_config(
-            network_mode="none" if spec.network == "none" else "bridge",
+            network_mode=network,
             mem_limit=limits.memory_mb << 20,
             memswap_limit=limits.memory_mb << 20,
             nano_cpus=int(limits.cpus * 1e9),
@@ -289,7 +265,7 @@ class DockerBackend:
             **options,
         )
         made = api.create_container(
-            image["Id"],
+            image,
             entrypoint=["/bin/sh", "-c", MAIN, "envfarm", hello],
             command=[],
             environment=dict(spec.env) | {"ENVFARM": scripts.program("supervisor.sh")},
@@ -300,7 +276,7 @@ class DockerBackend:
             tty=False,
             hostname="sandbox",
             healthcheck={"test": ["NONE"]},
-            labels={OWNER: owner, LEASE: lease, SECRET: secret, SPEC: spec.model_dump_json()},
+            labels=labels,
             host_config=host,
         )
         return str(made["Id"])
@@ -318,43 +294,12 @@ class DockerBackend:
             f"( restore; cd {home}; {prefix}{line} ) </dev/null >/dev/null 2>&1 203>&- &", timeout=START_TIMEOUT
         )
 
-    def _unavailable(self, error: Exception) -> BackendUnavailable:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else error
-        return BackendUnavailable(
-            f"no Docker engine answers at {self.url} ({why}); "
-            "start Docker (in a checkout: make engine), or name another with docker_url"
-        )
-
     async def _log(self, container: str) -> str:
         try:
-            text = await self._call(lambda: self.client.api.logs(container, tail=5))
+            text = await self.api.call(lambda client: client.api.logs(container, tail=5))
         except (SandboxError, BackendUnavailable):
             return ""
         return f": {text.decode('utf-8', 'replace').strip()}" if text else ""
-
-    def _probed(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Call it once something listens: the `docker` package leaves a socket open each time that nothing does."""
-        if self.url.startswith("unix://"):
-            try:
-                with socket.socket(socket.AF_UNIX) as probe:
-                    probe.connect(self.url.removeprefix("unix://"))
-            except OSError as error:
-                raise self._unavailable(error) from None
-        return function(*arguments)
-
-    async def _call(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Call the `docker` package in a thread; its errors become the farm's."""
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._probed, function, *arguments)
-        except docker.errors.NotFound as error:
-            raise SandboxLost(f"the container is gone: {error.explanation}", cause="removed") from None
-        except docker.errors.APIError as error:
-            text = error.explanation or str(error)
-            if "unknown runtime" in text.lower() or "Unknown runtime" in text:
-                raise SandboxStartError(f"the engine does not offer this isolation: {text}") from None
-            raise SandboxStartError(f"the engine refused: {text}") from None
-        except (requests.exceptions.RequestException, docker.errors.DockerException) as error:
-            raise self._unavailable(error) from None
 
 
 def defaults(spec: SandboxSpec, config: dict[str, Any]) -> Defaults:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import os
@@ -18,11 +19,11 @@ from envfarm.toolbox.sandboxes.supervisor import ANSWER
 INLINE = 32 << 10
 """Bytes of a file that go as text of the script itself, which saves four processes."""
 READ_LIMIT = 1 << 30
-"""Bytes that are read of one file when the caller sets no limit."""
+"""Bytes that are read of one file, or packed of one tree, when the caller sets no limit."""
 TIMEOUT = 600.0
 
 _GLOB = re.compile(r"([*?[\\])")
-_BLOCK, _CHUNK = 1 << 16, 1 << 18
+_BLOCK, _CHUNK, _SLACK = 1 << 16, 1 << 18, 1 << 20
 _TAR = "envfarm-tar-ended "
 _MISSING, _DIRECTORY, _SPECIAL = 65, 66, 67
 _COPIED = re.compile(rb"^(\d+) bytes", re.MULTILINE)
@@ -43,18 +44,20 @@ async def spool(shell: Shell, data: bytes) -> str:
     answer = shell.expect(token)
     assert shell.wire is not None
     shell.send("spool", token, slot=len(data))
-    sent = 0
+    chunks = [data[start : start + _CHUNK] for start in range(0, len(data), _CHUNK)]
+    chunks.append(b"\n" + token.encode() + b"\n")
     try:
-        while sent < len(data):
-            shell.wire.write(data[sent : sent + _CHUNK])
-            sent += _CHUNK
+        while chunks:
+            shell.wire.write(chunks.pop(0))
             await shell.wire.drain()
-    finally:  # whoever waits may be cancelled; the frame goes whole all the same
-        shell.wire.write(data[sent:] + b"\n" + token.encode() + b"\n")
-    _, rest = await shell.answered(token, answer, ANSWER + len(data) / 1e5)
+        _, rest = await shell.answered(token, answer, ANSWER + len(data) / 1e5)
+    except asyncio.CancelledError:
+        shell.wire.write(b"".join(chunks))  # the frame goes whole all the same
+        shell.abandon_spool(token, answer)
+        raise
     code, _, path = rest.partition(b":")
     if code != b"0":
-        await shell.script(f"rm -f {quote(path.decode())}", timeout=ANSWER)
+        shell.litter.append(path.decode())
         raise FileProblem("no space is left in the sandbox for the bytes to put there", reason="space")
     return path.decode()
 
@@ -67,9 +70,9 @@ async def read(shell: Shell, path: str, limit: int | None = None) -> bytes:
     guard = f"if [ -d {name} ]; then status {_DIRECTORY}; elif [ ! -e {name} ]; then status {_MISSING}; "
     guard += f"elif [ ! -f {name} ]; then status {_SPECIAL}; else "
     size = f"; stat -L -c '%s bytes' {name} >&2" if shell.kind == "sh" else ""  # a small dd does not count
-    result = await _script(shell, f"{guard}{pack}{size}; fi")
+    result = await _script(shell, f"{guard}{pack}{size}; fi", limit)
     _check(result, path, "read")
-    data = result.stdout if _counted(result) else await _framed(shell, pack, path)
+    data = result.stdout if _counted(result) else await _framed(shell, pack, path, limit)
     return _within(data, limit, path)
 
 
@@ -106,27 +109,28 @@ async def put_tree(shell: Shell, tar: bytes, path: str) -> None:
 
 async def get_tree(shell: Shell, path: str, *, exclude: Sequence[str] = (), limit: int | None = None) -> bytes:
     """A tar of a directory's contents. Raises FileProblem."""
+    most = READ_LIMIT if limit is None else limit
     try:
         leave = "".join(" --exclude=" + quote(_GLOB.sub(r"\\\1", one)) for one in exclude)
-        return await _packed(shell, path, leave, limit)
+        return await _packed(shell, path, leave, most)
     except FileProblem as problem:
         if "unrecognized option '--exclude" not in str(problem):
             raise
-    return _pruned(await _packed(shell, path, "", limit), set(exclude))
+    return _pruned(await _packed(shell, path, "", most), set(exclude))
 
 
-async def _packed(shell: Shell, path: str, options: str, limit: int | None) -> bytes:
+async def _packed(shell: Shell, path: str, options: str, limit: int) -> bytes:
     name = quote(path)
-    stop = "" if limit is None else f" | head -c {limit + 1}"
+    stop = f" | head -c {limit + 1}"
     pack = f'{{ tar -cf - -C {name}{options} .; echo "{_TAR}$?" >&2; }}{stop}'
     guard = f"if [ ! -e {name} ]; then status {_MISSING}; elif [ ! -d {name} ]; then status {_SPECIAL}; else "
-    result = await _script(shell, f"{guard}{pack} | dd bs={_BLOCK}; fi")
+    result = await _script(shell, f"{guard}{pack} | dd bs={_BLOCK}; fi", limit)
     _check(result, path, "pack")
     code = re.search(rb"%s(\d+)" % _TAR.encode(), result.stderr)
     if not result.stdout:
         why = next((line for line in result.stderr.decode("utf-8", "replace").splitlines() if "tar:" in line), "no tar")
         raise FileProblem(f"{path} could not be packed: {why}", reason="other")
-    data = result.stdout if _counted(result) else await _framed(shell, pack, path)
+    data = result.stdout if _counted(result) else await _framed(shell, pack, path, limit)
     _within(data, limit, path)
     if code is None or int(code[1]) > 1:  # 1: something changed or cannot stand in a tar, such as a socket
         raise FileProblem(f"{path} could not be packed: {_last(result.stderr)}", reason="other")
@@ -146,18 +150,22 @@ def _pruned(data: bytes, names: set[str]) -> bytes:
     return out.getvalue()
 
 
-async def _script(shell: Shell, text: str) -> ExecResult:
-    result = await shell.script(f"exec 2>&203\n{text}", timeout=TIMEOUT, limit=None)
+async def _script(shell: Shell, text: str, limit: int = 0) -> ExecResult:
+    """Run a script that should print at most `limit` bytes, which the sandbox's own tools may not keep to."""
+    most = limit + _SLACK
+    result = await shell.script(f"exec 2>&203\n{text}", timeout=TIMEOUT, limit=most, bounded=True)
+    if result.truncated:
+        raise FileProblem(f"more than {most} bytes came back", reason="space")
     if result.timed_out:
         raise FileProblem(f"a file operation took longer than {TIMEOUT:g} s", reason="other")
     return result
 
 
-async def _framed(shell: Shell, source: str, path: str) -> bytes:
+async def _framed(shell: Shell, source: str, path: str, limit: int) -> bytes:
     """The same as numbered lines of base64, each one write: nothing that runs in the background can break into one."""
     nonce = shell.token()
     number = f'awk -v n={nonce} \'{{ print n ":" NR ":" $0; fflush() }} END {{ print n ":end:" NR }}\''
-    result = await _script(shell, f"{source} | base64 -w 3000 | {number}")
+    result = await _script(shell, f"{source} | base64 -w 3000 | {number}", 2 * limit)
     _check(result, path, "read")
     lines = dict(re.findall(rb"%s:(\w+):([A-Za-z0-9+/=]*)\n" % nonce.encode(), result.stdout))
     count = int(lines.pop(b"end", b"-1"))
@@ -173,8 +181,8 @@ def _counted(result: ExecResult) -> bool:
     return bool(found) and int(found[-1]) == len(result.stdout)
 
 
-def _within(data: bytes, limit: int | None, path: str) -> bytes:
-    if limit is not None and len(data) > limit:
+def _within(data: bytes, limit: int, path: str) -> bytes:
+    if len(data) > limit:
         raise FileProblem(f"{path} is larger than {limit} bytes", reason="space")
     return data
 

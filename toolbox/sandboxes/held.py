@@ -87,6 +87,8 @@ class HeldSandbox:
                 )
             else:
                 held = self._session(session, runs, self._cwd(cwd), env or {})
+                if path is not None:
+                    self.shell.litter.append(path)
                 text = command if path is None else f"eval {scripts.quote(command)} <{scripts.quote(path)}"
                 tool = await self.tool() if held.user is not None else ""
                 result = await self.shell.command(
@@ -98,8 +100,6 @@ class HeldSandbox:
                     command_id=command_id,
                     tool=tool,
                 )
-                if path is not None:
-                    await self.shell.script(f"rm -f {scripts.quote(path)}", timeout=60.0)
             if command_id is not None:
                 self._last = (command_id, result)
             return result

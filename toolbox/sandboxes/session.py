@@ -41,11 +41,12 @@ class Session:
 class Pending:
     """A command on its way."""
 
-    __slots__ = ("began", "captures", "code", "died", "ended", "seen", "session", "waiter")
+    __slots__ = ("began", "bounded", "captures", "code", "died", "ended", "seen", "session", "waiter")
 
     def __init__(self, limit: int | None, *, spool: bool, session: Session | None = None) -> None:
         self.session = session
         self.captures = {1: Capture(limit, spool=spool), 2: Capture(limit, spool=spool)}
+        self.bounded = False
         self.began = False  # the shell has taken the command up
         self.seen: set[int] = set()
         self.code = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
 from envfarm.toolbox.errors import SandboxError, SandboxLost
@@ -24,6 +25,7 @@ class Shell(Supervisor):
     def __init__(self, secret: str) -> None:
         super().__init__(secret)
         self._cleanup: asyncio.Task[None] | None = None
+        self.litter: list[str] = []  # files of ours that nobody removed yet
         self.recovered: tuple[str, Pending, str] | None = None  # the command that ran when an earlier farm went away
 
     # markers
@@ -113,10 +115,12 @@ class Shell(Supervisor):
         limit: int | None = OUTPUT_LIMIT,
         spool: bool = False,
         command_id: str | None = None,
+        bounded: bool = False,
     ) -> ExecResult:
-        """Run a script of the farm's to its end."""
+        """Run a script of the farm's to its end; `bounded` kills it soon after it printed more than `limit`."""
         token = self.token(command_id)
         pending = Pending(limit, spool=spool)
+        pending.bounded = bounded
         self._watch(token, pending)
         self.send("run", token, scripts.encode(text), ident="-" if command_id is None else token)
         return await self._result(token, pending, "-", timeout)
@@ -240,6 +244,19 @@ class Shell(Supervisor):
             token, pending, slot = self.recovered
             self.recovered = None
             await self._abandon(token, pending, slot)
+        if self.litter:
+            names = " ".join(scripts.quote(path) for path in self.litter)
+            self.litter.clear()
+            await self.script(f"rm -f {names}", timeout=ANSWER)
+
+    def abandon_spool(self, token: str, answer: asyncio.Future[tuple[bytes, bytes]]) -> None:
+        """Have a spool that nobody waits for any more removed before the next call."""
+        self._cleanup = asyncio.get_running_loop().create_task(self._drop(token, answer))
+
+    async def _drop(self, token: str, answer: asyncio.Future[tuple[bytes, bytes]]) -> None:
+        with contextlib.suppress(SandboxLost):  # the next call says so
+            _, rest = await self.answered(token, answer, ANSWER)
+            self.litter.append(rest.partition(b":")[2].decode())
 
     async def _ended(self, pending: Pending, slot: object, started: float, timeout: float) -> bool:
         """Wait for a command's end, or kill it at its time-out; returns whether that was needed."""
@@ -262,6 +279,9 @@ class Shell(Supervisor):
             if pending.ended or self._lost is not None or gone >= timeout:
                 continue
             if gone > PRELUDE and pending.session is not None and not pending.session.ready:
+                await self._kill(pending, slot)
+                return False
+            if pending.bounded and any(capture.over for capture in pending.captures.values()):
                 await self._kill(pending, slot)
                 return False
             await self._look(pending, slot)

@@ -11,11 +11,11 @@ from envfarm.toolbox.sandboxes.base import Output
 
 PREFIX = b"\x1eef:"
 TOKEN = 24  # hex digits
-SPOOL_LIMIT = 1 << 30
+SPOOL_LIMIT = 64 << 20
 """Bytes of one stream that a spool file keeps at most."""
 
 _LONGEST = 64 << 10  # a marker with a list of process ids
-_CHUNK = 1 << 16
+_SLACK = 1 << 20
 
 Handler = Callable[[int, bytes, bytes], None]
 """Called with the stream (1 or 2), the marker's kind and its arguments."""
@@ -33,6 +33,7 @@ class Capture:
         self._wants_spool = spool
         self._spool: Path | None = None
         self._fd = -1
+        self._spooled = 0
 
     def add(self, data: bytes | memoryview) -> None:
         self.total += len(data)
@@ -41,15 +42,20 @@ class Capture:
             return
         if len(self._head) + len(self._tail) + len(data) > self._limit and self._fd < 0 and self._wants_spool:
             self._open()
-        if self._fd >= 0 and self.total <= SPOOL_LIMIT:
-            _write(self._fd, data)
+        if self._fd >= 0:
+            self._spooled += _write(self._fd, data[: SPOOL_LIMIT - self._spooled])
         free = self._room - len(self._head)
         if free > 0:
             self._head += data[:free]
             data = data[free:]
-        self._tail += data[-self._limit :]
-        if len(self._tail) > 2 * self._limit:
-            del self._tail[: -self._limit]
+        self._tail += data[-self._limit :] if self._limit else b""
+        if len(self._tail) > self._limit + _SLACK:
+            del self._tail[: len(self._tail) - self._limit]
+
+    @property
+    def over(self) -> bool:
+        """Whether more came than is kept."""
+        return self._limit is not None and self.total > self._limit
 
     def output(self) -> Output:
         """What was kept; closes the spool."""
@@ -73,14 +79,14 @@ class Capture:
     def _open(self) -> None:
         self._fd, name = tempfile.mkstemp(prefix="envfarm-output-")
         self._spool = Path(name)
-        _write(self._fd, self._head)
-        _write(self._fd, self._tail)
+        self._spooled = _write(self._fd, (self._head + self._tail)[:SPOOL_LIMIT])
 
 
-def _write(fd: int, data: bytes | bytearray | memoryview) -> None:
+def _write(fd: int, data: bytes | bytearray | memoryview) -> int:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
+    return len(data)
 
 
 class Reader:
@@ -103,14 +109,13 @@ class Reader:
             at = data.find(PREFIX, start)
             if at < 0:
                 break
-            end = data.find(b"\n", at, at + _LONGEST)
-            if end < 0:
-                if len(data) - at < _LONGEST and self._known(data, at) is not False:
-                    self._put(stream, data[start:at])
-                    self._held[stream] = data[at:]
-                    return
-                end = -1
-            if end >= 0 and self._known(data, at):
+            known = self._known(data, at)  # before the search for its end, which costs more
+            end = -1 if known is False else data.find(b"\n", at, at + _LONGEST)
+            if end < 0 and known is not False and len(data) - at < _LONGEST:
+                self._put(stream, data[start:at])
+                self._held[stream] = data[at:]
+                return
+            if end >= 0 and known:
                 self._put(stream, data[start:at])
                 token, kind, rest = self._parts(data[at + len(PREFIX) : end])
                 start = end + 1

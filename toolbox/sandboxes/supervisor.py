@@ -120,7 +120,7 @@ class Supervisor:
         """Wait for an answer. Raises SandboxLost when none comes."""
         try:
             async with asyncio.timeout(timeout):
-                return await answer
+                return await asyncio.shield(answer)  # a caller that is cancelled leaves it to be waited for
         except TimeoutError:
             self.fail(SandboxLost(f"the sandbox's main process did not answer in {timeout:g} s", cause="stream"))
             raise self.lost from None

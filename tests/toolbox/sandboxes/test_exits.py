@@ -12,6 +12,7 @@ import pytest
 
 from envfarm.toolbox.errors import BadRequest
 from envfarm.toolbox.sandboxes.base import Sandbox
+from envfarm.toolbox.sandboxes.stream import SPOOL_LIMIT
 
 from .conftest import Variant
 
@@ -83,6 +84,18 @@ async def test_the_whole_of_a_cut_output_is_spooled(sandbox: Sandbox, session: s
     assert result.stderr_info.spool is None
     short = await sandbox.run("echo short", session=session, output_limit=400, spool=True)
     assert short.stdout_info.spool is None
+
+
+async def test_a_spool_has_an_end(sandbox: Sandbox) -> None:
+    command = "dd if=/dev/zero bs=1000000 count=70 2>/dev/null"
+    result = await sandbox.run(command, output_limit=100, spool=True, timeout=120)
+    spool = result.stdout_info.spool
+    assert spool is not None
+    try:
+        assert result.stdout_info.total == 70_000_000
+        assert spool.stat().st_size == SPOOL_LIMIT
+    finally:
+        spool.unlink()
 
 
 async def test_an_output_limit_of_zero_keeps_nothing(sandbox: Sandbox) -> None:

@@ -208,3 +208,18 @@ async def test_a_full_disk(isolated: Variant, start: Start, session: str) -> Non
     again = await sandbox.run("echo alive; rm /dev/shm/full", session=session)
     assert again.stdout == b"alive\n"
     await sandbox.write("/dev/shm/more", b"fits")
+
+
+async def test_tools_that_the_model_replaced_cannot_flood_the_farm(isolated: Variant, start: Start) -> None:
+    if not isolated.bash:
+        pytest.skip("busybox's shell runs its own dd and tar, which nothing in the sandbox can replace")
+    sandbox = await start()
+    await sandbox.run("mkdir -p /evil; echo x >/evil/file")
+    for name in ("dd", "tar"):
+        place = (await sandbox.run(f"command -v {name}")).stdout.decode().strip()
+        await sandbox.run(f"rm -f {place}; printf '#!/bin/sh\\nexec yes\\n' >{place}; chmod +x {place}")
+    with pytest.raises(FileProblem):
+        await sandbox.read("/evil/file", limit=1000)
+    with pytest.raises(FileProblem):
+        await sandbox.get_tree("/evil", limit=1000)
+    assert (await sandbox.run("echo alive")).stdout == b"alive\n"

@@ -8,6 +8,7 @@ import docker
 import pytest
 
 from envfarm.toolbox.sandboxes.base import Limits, Sandbox
+from envfarm.toolbox.sandboxes.docker_client import NETWORK
 
 from .conftest import Start, Variant
 
@@ -30,11 +31,30 @@ async def test_a_disk_limit_is_asked_for_where_the_driver_can(isolated: Variant,
     assert (await sandbox.run("echo started")).stdout == b"started\n"
 
 
-async def test_there_is_no_network_unless_asked(isolated: Variant, sandbox: Sandbox, start: Start) -> None:
+async def test_there_is_no_network_unless_asked(isolated: Variant, sandbox: Sandbox) -> None:
     interfaces = await sandbox.run("cut -d: -f1 /proc/net/dev | tail -n +3 | tr -d ' ' | grep -v '^lo$'")
     assert interfaces.stdout == b""
-    public = await start(network="public")
-    assert (await public.run("cut -d: -f1 /proc/net/dev")).stdout.count(b"eth0") == 1
+    assert (await sandbox.run("tail -n +2 /proc/net/route")).stdout == b""
+    if isolated.bash:
+        connect = "exec 3<>/dev/tcp/1.1.1.1/53 || exec 3<>/dev/tcp/172.17.0.1/22 || getent hosts example.org"
+        assert (await sandbox.run(connect, timeout=20)).exit_code != 0
+
+
+async def test_public_sandboxes_do_not_reach_each_other(
+    isolated: Variant, start: Start, engine: docker.DockerClient
+) -> None:
+    if not isolated.bash:
+        pytest.skip("busybox's shell has no /dev/tcp to connect with")
+    server, client = await start(network="public"), await start(network="public")
+    assert (await client.run("cut -d: -f1 /proc/net/dev")).stdout.count(b"eth0") == 1
+    assert engine.networks.get(NETWORK).attrs["Options"]["com.docker.network.bridge.enable_icc"] == "false"
+    await server.run("python3 -m http.server 8000 --directory /tmp >/dev/null 2>&1 &")
+    own = "for i in $(seq 50); do (exec 3<>/dev/tcp/127.0.0.1/8000) 2>/dev/null && echo up && break; sleep 0.1; done"
+    assert (await server.run(own)).stdout == b"up\n"
+    networks = engine.containers.get(server.id).attrs["NetworkSettings"]["Networks"]
+    address = networks[NETWORK]["IPAddress"]
+    reached = await client.run(f"exec 3<>/dev/tcp/{address}/8000", timeout=2)
+    assert reached.timed_out or reached.exit_code != 0
 
 
 async def test_privileges_are_few(isolated: Variant, sandbox: Sandbox) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,7 +17,8 @@ import pytest
 
 from envfarm.toolbox.errors import BackendUnavailable, ImageError, SandboxLost, SandboxStartError
 from envfarm.toolbox.sandboxes.base import Limits, Sandbox, SandboxSpec
-from envfarm.toolbox.sandboxes.docker import LEASE, DockerBackend
+from envfarm.toolbox.sandboxes.docker import LEASE, SECRET, SPEC, DockerBackend
+from envfarm.toolbox.sandboxes.docker import OWNER as OWNER_LABEL
 from envfarm.toolbox.sandboxes.local import LocalBackend
 
 from .conftest import OWNER, Start, Variant
@@ -251,3 +253,82 @@ async def test_no_engine(tmp_path: Path) -> None:
     with pytest.raises(BackendUnavailable, match=r"none\.sock.*docker_url"):
         await backend.start(SandboxSpec(image="x"), owner=OWNER, lease="none")
     await backend.close()
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        "printf '\\036ef:%s:h:garbage\\n' $3; printf '\\036ef:%s:h:garbage\\n' $3 >&2",
+        "printf '\\036ef:%s:h:bash:-:- x\\n' $3; printf '\\036ef:%s:h:bash:-:- x\\n' $3 >&2",
+        "exit 1",
+    ],
+)
+async def test_a_main_process_that_lies_is_a_lost_sandbox(
+    engine: docker.DockerClient, docker_busybox: str, answers: str
+) -> None:
+    liar = engine.containers.create(
+        docker_busybox,
+        ["sh", "-c", f"while read -r h; do set -- $h; {answers}; done"],
+        stdin_open=True,
+        detach=True,
+        network_mode="none",
+        labels={OWNER_LABEL: OWNER, SECRET: "s", SPEC: SandboxSpec(image=docker_busybox).model_dump_json()},
+    )
+    backend = DockerBackend()
+    try:
+        liar.start()
+        with pytest.raises(SandboxLost):
+            await backend.attach(str(liar.id))
+    finally:
+        liar.remove(force=True)
+        await backend.close()
+
+
+@pytest.mark.parametrize("labels", [{}, {"envfarm.spec": "{"}, {"envfarm.spec": '{"image": "x"}'}])
+async def test_a_container_that_is_none_of_ours_is_a_lost_sandbox(
+    engine: docker.DockerClient, docker_busybox: str, labels: dict[str, str]
+) -> None:
+    other = engine.containers.run(docker_busybox, ["sleep", "100"], detach=True, network_mode="none", labels=labels)
+    backend = DockerBackend()
+    try:
+        with pytest.raises(SandboxLost):
+            await backend.attach(str(other.id))
+    finally:
+        other.remove(force=True)
+        await backend.close()
+
+
+async def test_an_engine_behind_tls(tmp_path: Path, docker_busybox: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = "-newkey rsa:2048 -nodes -days 1 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+    make = await asyncio.create_subprocess_shell(
+        f"openssl req -x509 {words} -keyout key.pem -out cert.pem 2>/dev/null", cwd=tmp_path
+    )
+    assert await make.wait() == 0
+    (tmp_path / "ca.pem").write_bytes((tmp_path / "cert.pem").read_bytes())
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(tmp_path / "ca.pem"))
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(1 << 16):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner, outer = await asyncio.open_unix_connection("/var/run/docker.sock")
+        await asyncio.gather(copy(reader, outer), copy(inner, writer))
+
+    server = await asyncio.start_server(serve, "localhost", 0, ssl=context, family=socket.AF_INET)
+    monkeypatch.setenv("DOCKER_HOST", f"tcp://localhost:{server.sockets[0].getsockname()[1]}")
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # requests prefers them to what the docker package names
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path))
+    backend = DockerBackend()
+    sandbox = await backend.start(SandboxSpec(image=docker_busybox), owner=OWNER, lease="tls")
+    assert (await sandbox.run("echo over tls", session="a")).stdout == b"over tls\n"
+    await sandbox.close()
+    await backend.close()
+    server.close()

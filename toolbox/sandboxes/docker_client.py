@@ -1,0 +1,130 @@
+"""What the Docker back end asks of an engine through the `docker` package: in threads, with the farm's own errors."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import docker
+import docker.errors
+import requests.exceptions
+from docker.utils import kwargs_from_env
+
+from envfarm.toolbox.errors import BackendUnavailable, ImageError, SandboxLost, SandboxStartError
+
+DEFAULT_URL = "unix:///var/run/docker.sock"
+NETWORK = "envfarm-public"
+"""The bridge of sandboxes with a public network: they reach the world, and not each other."""
+THREADS = 16
+
+T = TypeVar("T")
+
+
+class DockerApi:
+    """An engine at a URL, else DOCKER_HOST, else the local one; TLS as DOCKER_TLS_VERIFY and DOCKER_CERT_PATH say."""
+
+    def __init__(self, url: str | None = None) -> None:
+        self._settings: dict[str, Any] = {**kwargs_from_env()}
+        if url:
+            self._settings["base_url"] = url
+        self._client: docker.DockerClient | None = None
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="docker")
+
+    @property
+    def url(self) -> str:
+        """The engine's address, as `unix:///path` or `tcp://host:port`."""
+        return str(self._settings.get("base_url") or DEFAULT_URL).replace("https://", "tcp://")
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """How to speak TLS to it, None when it is not to be spoken."""
+        config = self._settings.get("tls")
+        if not config:
+            return None
+        context = ssl.create_default_context(cafile=config.ca_cert)
+        context.check_hostname = bool(config.verify)
+        if not config.verify:
+            context.verify_mode = ssl.CERT_NONE
+        if config.cert:
+            context.load_cert_chain(*config.cert)
+        return context
+
+    @property
+    def client(self) -> docker.DockerClient:
+        """The `docker` package's client, made at first use; call it in `call`, for it blocks."""
+        if self._client is None:
+            self._client = docker.DockerClient(max_pool_size=THREADS, **{"base_url": self.url, **self._settings})
+        return self._client
+
+    async def call(self, function: Callable[[docker.DockerClient], T]) -> T:
+        """Call the `docker` package in a thread. Raises BackendUnavailable, SandboxLost (404), SandboxStartError."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._probed, function)
+        except docker.errors.NotFound as error:
+            raise SandboxLost(f"the container is gone: {error.explanation}", cause="removed") from None
+        except docker.errors.APIError as error:
+            text = error.explanation or str(error)
+            if "unknown runtime" in text.lower():
+                raise SandboxStartError(f"the engine does not offer this isolation: {text}") from None
+            raise SandboxStartError(f"the engine refused: {text}") from None
+        except (requests.exceptions.RequestException, docker.errors.DockerException, OSError) as error:
+            raise self._unavailable(error) from None
+
+    def _probed(self, function: Callable[[docker.DockerClient], T]) -> T:
+        """Call it once something listens: the `docker` package leaves a socket open each time that nothing does."""
+        if self.url.startswith("unix://"):
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.connect(self.url.removeprefix("unix://"))
+        return function(self.client)
+
+    def _unavailable(self, error: Exception) -> BackendUnavailable:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        return BackendUnavailable(
+            f"no Docker engine answers at {self.url} ({why}); "
+            "start Docker (in a checkout: make engine), or name another with docker_url"
+        )
+
+    async def image(self, name: str) -> dict[str, Any]:
+        """An image's description, pulled when the engine lacks it. Raises ImageError, BackendUnavailable."""
+        return await self.call(lambda client: _image(client, name))
+
+    async def network(self) -> str:
+        """The public network's name, made when it is missing. Raises BackendUnavailable."""
+        await self.call(_network)
+        return NETWORK
+
+    async def close(self) -> None:
+        """Let go of the engine; a later call takes hold of it again."""
+        client, self._client = self._client, None
+        threads, self._threads = self._threads, ThreadPoolExecutor(THREADS, thread_name_prefix="docker")
+        if client is not None:
+            await asyncio.to_thread(client.close)
+        threads.shutdown(wait=False)
+
+
+def _image(client: docker.DockerClient, name: str) -> dict[str, Any]:
+    try:
+        return dict(client.images.get(name).attrs)
+    except docker.errors.ImageNotFound:
+        pass
+    try:
+        client.images.pull(name)
+        return dict(client.images.get(name).attrs)
+    except docker.errors.APIError as error:
+        why = error.explanation or error
+        raise ImageError(f"there is no image {name!r}, and it cannot be pulled: {why}") from None
+
+
+def _network(client: docker.DockerClient) -> None:
+    if client.networks.list(names=[NETWORK]):
+        return
+    options = {"com.docker.network.bridge.enable_icc": "false"}
+    try:
+        client.networks.create(NETWORK, driver="bridge", options=options, check_duplicate=True)
+    except docker.errors.APIError as error:
+        if "already exists" not in str(error):  # another farm was quicker
+            raise
