@@ -7,25 +7,36 @@ programs of the system, the loader, the start-up hooks of shells and interpreter
 
 from __future__ import annotations
 
-import os
+import dataclasses
+import io
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import BinaryIO
 
 from envfarm.envs.carry_policy import Policy, Tree
+from envfarm.envs.tar import BLOCK, Member, members
 
 CARRY_LIMIT = 256 << 20
 """Bytes of changes that a task may leave behind for its tests."""
 
+BROKEN = "(tar)"
+"""Stands among the refused paths for a tar that is empty or broken."""
+
 _IDS = 2**32 - 1  # what chown takes, without the -1 that means "as it is"
 _TIMES = 2**33  # what a tar's header can say
-_PATH_MAX, _NAME_MAX = 4096, 255  # Linux's
+_PATH_MAX, _NAME_MAX = 4095, 255  # Linux's, in bytes
+_DEPTH_MAX = 128
+_COUNT_MAX = 200_000
+_TYPES = {
+    "file": tarfile.REGTYPE,
+    "folder": tarfile.DIRTYPE,
+    "link": tarfile.SYMTYPE,
+    "hard link": tarfile.LNKTYPE,
+    "fifo": tarfile.FIFOTYPE,
+}
 
-
-Members = dict[str, tarfile.TarInfo]
+Members = dict[str, Member]  # by absolute path, which a hard link's target is too
 
 
 @dataclass
@@ -37,98 +48,113 @@ class Carried:
     refused: dict[str, str]  # path to why
 
 
-def carry(source: BinaryIO, present: Iterable[str], policy: Policy) -> Carried:
+def carry(source: bytes, present: Iterable[str], policy: Policy) -> Carried:
     """Sift the changes that an agent's sandbox gave: `source` is a tar of them, `present` every path that it has now.
 
     A tar that breaks off counts as far as it goes.
     """
     refused: dict[str, str] = {}
-    members = _members(source, policy, refused, lambda path: path)
-    removed = _deleted(present, policy, refused) | _replaced(members, policy.tree)
-    return Carried(_pack(source, _placeable(members, removed, policy, refused)), _topmost(removed), refused)
+    found = _members(source, policy, refused, lambda path: path)
+    removed = _deleted(present, policy, refused) | _replaced(found, policy.tree)
+    return Carried(_pack(source, _placeable(found, removed, policy, refused)), _topmost(removed), refused)
 
 
-def carry_artifacts(source: BinaryIO, rename: Callable[[str], str | None], policy: Policy) -> Carried:
+def carry_artifacts(source: bytes, rename: Callable[[str], str | None], policy: Policy) -> Carried:
     """Sift the artefacts that cross to a separate verifier: they replace what is at `policy.only`.
 
     `rename` gives a path its place in the verifier, None for what does not cross.
     """
     refused: dict[str, str] = {}
-    members = _members(source, policy, refused, rename)
-    removed = {path for path in policy.only or () if path in policy.tree} | _replaced(members, policy.tree)
-    return Carried(_pack(source, _placeable(members, removed, policy, refused)), _topmost(removed), refused)
+    found = _members(source, policy, refused, rename)
+    removed = {path for path in policy.only or () if path in policy.tree} | _replaced(found, policy.tree)
+    return Carried(_pack(source, _placeable(found, removed, policy, refused)), _topmost(removed), refused)
 
 
-def _members(source: BinaryIO, policy: Policy, refused: dict[str, str], rename: Callable[[str], str | None]) -> Members:
-    """Members that the policy lets through, by absolute path; of two with one name the last."""
-    members: Members = {}
-    size = source.seek(0, os.SEEK_END)
-    source.seek(0)
+def _members(source: bytes, policy: Policy, refused: dict[str, str], rename: Callable[[str], str | None]) -> Members:
+    """Members that the policy lets through; of two with one name the last."""
+    found: Members = {}
+    count = 0
     try:
-        with tarfile.open(fileobj=source, mode="r:") as tar:
-            for member in tar:
-                if not member.name.strip("./"):
-                    continue  # the root itself
-                path = _absolute(member.name)
-                if path is None or not _sane(member, size):
-                    refused[member.name] = "it is no file, folder or link that can be carried"
-                    continue
-                if (path := rename(path)) is None:
-                    continue
-                if (why := policy.refusal(path, folder=member.isdir())) is not None:
-                    if not _merges(path, member, policy.tree):  # its entries changed, which is told of them
-                        refused[path] = why
-                    continue
-                if member.islnk():
-                    member.linkname = rename(_absolute(member.linkname) or "/") or "/"
-                members.pop(path, None)
-                members[path] = member
-    except (tarfile.TarError, ValueError, OverflowError, RecursionError):
-        refused["(tar)"] = "the sandbox's tar is broken"
-    return members
+        for member in _archives(source):
+            count += 1
+            if count > _COUNT_MAX:
+                raise ValueError(f"more than {_COUNT_MAX} entries")
+            path = _absolute(member.name)
+            if path is None or not _sane(member):
+                refused[member.name[:_NAME_MAX]] = "it is no file, folder or link that can be carried"
+            elif path != "/" and (path := rename(path)) is not None and _goes(path, member, policy, refused):
+                link = rename(_absolute(member.link) or "/") or "/" if member.kind == "hard link" else member.link
+                found.pop(path, None)
+                found[path] = dataclasses.replace(member, link=link)
+    except ValueError as error:
+        refused[BROKEN] = f"the sandbox's tar is broken: {error}"
+    if not count:
+        refused[BROKEN] = "the sandbox's tar is empty"
+    return found
 
 
-def _sane(member: tarfile.TarInfo, size: int) -> bool:
+def _goes(path: str, member: Member, policy: Policy, refused: dict[str, str]) -> bool:
+    why = policy.refusal(path, folder=member.kind == "folder")
+    if why is not None and not _merges(path, member, policy.tree):  # its entries changed, which is told of them
+        refused[path] = why
+    return why is None
+
+
+def _archives(source: bytes) -> Iterator[Member]:
+    """The members of all the archives that follow each other."""
+    at = 0
+    while at < len(source):
+        end = at
+        for member in members(source[at:] if at else source):
+            data = member.size if member.parts is None else sum(count for _, count in member.parts)
+            end = at + member.start + (-(-data // BLOCK) * BLOCK if member.kind in ("file", "sparse") else 0)
+            yield dataclasses.replace(member, start=at + member.start)
+        while end < len(source) and not any(source[end : end + BLOCK]):
+            end += BLOCK
+        if end == at:
+            return
+        at = end
+
+
+def _sane(member: Member) -> bool:
     """Whether a member can be written as it is; a hostile one makes a tar that breaks what unpacks it."""
-    if member.sparse is not None or not 0 <= member.uid < _IDS or not 0 <= member.gid < _IDS:
+    if member.kind not in _TYPES or member.parts is not None or member.uid >= _IDS or member.gid >= _IDS:
         return False
-    names = (member.name, member.linkname)
-    if any(len(name) > _PATH_MAX or any(len(part.encode("utf-8", "surrogateescape")) > _NAME_MAX
-                                        for part in name.split("/")) for name in names):  # fmt: skip
-        return False
-    if member.issym() or member.islnk():
-        return bool(member.linkname)
-    return member.isdir() or member.isfifo() or (member.isreg() and member.offset_data + member.size <= size)
+    for name in (member.name, member.link):
+        parts = name.encode("utf-8", "surrogateescape").split(b"/")
+        if sum(map(len, parts)) + len(parts) > _PATH_MAX or len(parts) > _DEPTH_MAX or max(map(len, parts)) > _NAME_MAX:
+            return False
+    return bool(member.link) or member.kind in ("file", "folder", "fifo")
 
 
-def _pack(source: BinaryIO, members: Members) -> bytes:
-    """A tar of these members, their data taken from the source."""
+def _pack(source: bytes, placed: Members) -> bytes:
+    """A tar of these members: owners by number, no extended headers."""
     with tempfile.TemporaryFile() as file:
         with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as out:
-            for path, member in members.items():
-                if member.isreg():
-                    source.seek(member.offset_data)
-                out.addfile(_plain(path, member), source if member.isreg() else None)
+            for path, member in placed.items():
+                plain = tarfile.TarInfo(path.lstrip("/"))
+                plain.type, plain.mode, plain.uid, plain.gid = _TYPES[member.kind], member.mode, member.uid, member.gid
+                plain.mtime = member.mtime if member.mtime < _TIMES else 0
+                plain.linkname = member.link.lstrip("/") if member.kind == "hard link" else member.link
+                if member.kind == "link":
+                    out.addfile(plain)
+                    continue
+                plain.size = member.size if member.kind == "file" else 0
+                out.addfile(plain, io.BytesIO(member.data(source)) if member.kind == "file" else None)
         file.seek(0)
         return file.read()
 
 
-def _plain(path: str, member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """A member without names of owners (their numbers count) and extended headers."""
-    plain = tarfile.TarInfo(path.lstrip("/"))
-    plain.type, plain.mode = member.type, member.mode & 0o7777
-    plain.mtime = int(member.mtime) if 0 <= member.mtime < _TIMES else 0
-    plain.uid, plain.gid, plain.linkname = member.uid, member.gid, member.linkname
-    if member.isreg():
-        plain.type, plain.size = tarfile.REGTYPE, member.size
-    elif member.islnk():
-        plain.linkname = member.linkname.lstrip("/")
-    return plain
-
-
 def _absolute(name: str) -> str | None:
     parts = [part for part in name.split("/") if part not in ("", ".")]
-    return None if not parts or ".." in parts or "\0" in name else "/" + "/".join(parts)
+    return None if ".." in parts else "/" + "/".join(parts)
+
+
+def _parents(path: str) -> Iterator[str]:
+    """The folders on the way to a path, the nearest first, without the root."""
+    while (at := path.rfind("/")) > 0:
+        path = path[:at]
+        yield path
 
 
 def _deleted(present: Iterable[str], policy: Policy, refused: dict[str, str]) -> set[str]:
@@ -144,41 +170,38 @@ def _deleted(present: Iterable[str], policy: Policy, refused: dict[str, str]) ->
             refused[path] = f"deleted; {why}"
     # A folder that keeps something which is not to be deleted stays.
     for path in refused:
-        for parent in PurePosixPath(path).parents:
-            removed.discard(str(parent))
+        removed.difference_update(_parents(path))
     return removed
 
 
-def _replaced(members: Members, tree: Tree) -> set[str]:
+def _replaced(found: Members, tree: Tree) -> set[str]:
     """What is in the way of a member: anything but a folder where a folder goes."""
-    return {path for path, member in members.items() if path in tree and not _merges(path, member, tree)}
+    return {path for path, member in found.items() if path in tree and not _merges(path, member, tree)}
 
 
-def _merges(path: str, member: tarfile.TarInfo, tree: Tree) -> bool:
-    return member.isdir() and path in tree.directories
+def _merges(path: str, member: Member, tree: Tree) -> bool:
+    return member.kind == "folder" and path in tree.directories
 
 
-def _placeable(members: Members, removed: set[str], policy: Policy, refused: dict[str, str]) -> Members:
+def _placeable(found: Members, removed: set[str], policy: Policy, refused: dict[str, str]) -> Members:
     """Members that land where their name says: no link leads elsewhere on the way, hard links stay among them."""
     folders = {path for path in policy.tree.directories if path not in removed}
     for root in policy.only or ():
-        folders |= {str(parent) for parent in PurePosixPath(root).parents if str(parent) not in policy.tree}
-    folders |= {path for path, member in members.items() if member.isdir()}
-    not_folders = {path for path, member in members.items() if not member.isdir()}
+        folders.update(parent for parent in _parents(root) if parent not in policy.tree)
+    folders |= {path for path, member in found.items() if member.kind == "folder"}
+    folders -= {path for path, member in found.items() if member.kind != "folder"}
     placed: Members = {}
     # Folders before what is in them, hard links after what they share.
-    for path, member in sorted(members.items(), key=lambda item: (item[1].islnk(), item[0].count("/"))):
-        parents = [str(parent) for parent in PurePosixPath(path).parents if str(parent) != "/"]
-        if any(parent not in folders or parent in not_folders for parent in parents):
+    for path, member in sorted(found.items(), key=lambda item: (item[1].kind == "hard link", item[0].count("/"))):
+        if any(parent not in folders for parent in _parents(path)):
             refused[path] = "its folder is not there"
-            continue
-        if member.islnk() and not (member.linkname in placed and placed[member.linkname].isreg()):
+        elif member.kind == "hard link" and not (member.link in placed and placed[member.link].kind == "file"):
             refused[path] = "it is a hard link to what is not carried over"
-            continue
-        placed[path] = member
+        else:
+            placed[path] = member
     return placed
 
 
 def _topmost(paths: set[str]) -> list[str]:
     """Paths that are not below another one of them."""
-    return sorted(path for path in paths if not any(str(parent) in paths for parent in PurePosixPath(path).parents))
+    return sorted(path for path in paths if not any(parent in paths for parent in _parents(path)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from fnmatch import fnmatchcase, translate
 from pathlib import PurePosixPath
 
 NEVER = (
@@ -123,6 +123,8 @@ HARNESS = re.compile(
 _GUARDED = frozenset(
     str(parent) for path in (*NEVER, *HOOKS) if path.startswith("/") for parent in PurePosixPath(path).parents
 )
+_HOOKS = re.compile("|".join(map(translate, HOOKS)))
+_LIBRARY_HOOKS = re.compile("|".join(map(translate, LIBRARY_HOOKS)))
 _MODULE = re.compile(r"(\w+)(?:/__init__)?(?:\.[^/]+)?\.(?:py|pyc|so)")
 _PACKAGES = re.compile(r"/(?:site|dist)-packages/([^/]+)(/.*)?$")
 
@@ -167,7 +169,7 @@ class Policy:
             return None if any(below(path, root) for root in self.only) else "it is no artefact of the task"
         if any(fnmatchcase(path, glob) or below(path, glob) for glob in self.allow):
             return None
-        if any(fnmatchcase(path, glob) for glob in HOOKS):
+        if _HOOKS.match(path):
             return "it steers shells or interpreters"
         if path in _GUARDED and not folder:
             return "it leads to what is the system's"
@@ -189,7 +191,7 @@ class Policy:
             return "it shadows a command"
         if name in self.tree.libraries:
             return "it shadows a library"
-        if any(fnmatchcase(path, glob) for glob in LIBRARY_HOOKS):
+        if _LIBRARY_HOOKS.match(path):
             return "it steers programs of the system"
         return None
 

@@ -18,7 +18,9 @@ SKIPPED = ("/proc", "/sys", "/dev", "/tests", "/solution", "/logs/verifier")
 """Folders whose changes are nobody's work."""
 
 _TIMEOUT = 300.0  # seconds
-_NAMES_LIMIT = 64 << 20  # bytes of path names
+NAMES_LIMIT = 64 << 20
+"""Bytes of the names of all files."""
+
 PRUNED = r"\( " + " -o ".join(f"-path {path}" for path in SKIPPED) + r" \) -prune"
 
 ROOTS = rf"""
@@ -44,16 +46,17 @@ set -- $main
 shift 19
 since=$((boot + $1 / 100 - 1))
 if find / -maxdepth 0 -newerct "@$since" > /dev/null 2>&1; then
-    find $roots -xdev {PRUNED} -o KIND -newerct "@$since" -print0
+    find $roots -xdev {PRUNED} -o -newerct "@$since" -print0
 else
-    find $roots -xdev {PRUNED} -o KIND -exec stat -c '%Z %n' {{}} + |
+    find $roots -xdev {PRUNED} -o -exec stat -c '%Z %n' {{}} + |
         while read -r time name; do [ "$time" -lt "$since" ] || printf '%s\0' "$name"; done
 fi
 """
 
+# Busybox has no -T: where the names do not fit one call, several archives follow each other.
 _TAR = """
 if tar --version 2> /dev/null | grep -q GNU; then tar -C / -cPf - --null --no-recursion -T -
-else tr '\\0' '\\n' | tar -C / -cf - --no-recursion -T -
+else xargs -0 -r -s 100000 tar -C / -cf - --no-recursion
 fi
 """
 
@@ -63,8 +66,8 @@ async def take_changes(sandbox: Sandbox, artifacts: Artifacts) -> dict[str, str]
 
     The tar breaks off after CARRY_LIMIT bytes. Raises SandboxError.
     """
-    present = await _output(sandbox, _PRESENT, artifacts, _NAMES_LIMIT)
-    changes = await _output(sandbox, f"{{\n{_CHANGED.replace('KIND', '')}\n}} | {{\n{_TAR}\n}}", artifacts, CARRY_LIMIT)
+    present = await _output(sandbox, _PRESENT, artifacts, NAMES_LIMIT)
+    changes = await _output(sandbox, f"{{\n{_CHANGED}\n}} | {{\n{_TAR}\n}}", artifacts, CARRY_LIMIT)
     return {"present": present, "changes": changes}
 
 
@@ -75,27 +78,24 @@ async def take_paths(sandbox: Sandbox, paths: Iterable[str], artifacts: Artifact
     return {"changes": await _output(sandbox, f"{{ {names}; }} | {{\n{_TAR}\n}}", artifacts, CARRY_LIMIT)}
 
 
-async def changed_files(sandbox: Sandbox) -> list[str]:
-    """The paths of files and links that were made or changed since the sandbox started. Raises SandboxError."""
-    script = _CHANGED.replace("KIND", "! -type d")
-    result = await sandbox.run(script, user="root", cwd="/", timeout=_TIMEOUT, output_limit=_NAMES_LIMIT)
-    return split_names(result.stdout)
-
-
 def split_names(data: bytes) -> list[str]:
     """Paths that `-print0` wrote."""
     return [name.decode("utf-8", "surrogateescape") for name in data.split(b"\0") if name]
 
 
+async def can_take(sandbox: Sandbox) -> bool:
+    """Whether the programs of an untouched sandbox can make the tar at all. Raises SandboxError."""
+    result = await sandbox.run(f"printf '/etc\\0' | {{\n{_TAR}\n}}", user="root", cwd="/", timeout=_TIMEOUT)
+    return result.exit_code == 0 and len(result.stdout) >= 512
+
+
 async def _output(sandbox: Sandbox, command: str, artifacts: Artifacts, limit: int) -> str:
-    """The digest of what a command prints, at most `limit` bytes and one of it."""
+    """The digest of what a command prints; of more than `limit` bytes, of `limit` and one."""
     result = await sandbox.run(
-        f"{{\n{command}\n}} 2> /dev/null | head -c {limit + 1}", user="root", cwd="/", timeout=_TIMEOUT, spool=True
+        f"{{\n{command}\n}} 2> /dev/null | head -c {limit + 1}",
+        user="root",
+        cwd="/",
+        timeout=_TIMEOUT,
+        output_limit=limit + 1,  # that `head` is the agent's
     )
-    spool = result.stdout_info.spool
-    if spool is None:
-        return await asyncio.to_thread(artifacts.put, result.stdout)
-    try:
-        return await asyncio.to_thread(artifacts.put_file, spool)
-    finally:
-        await asyncio.to_thread(spool.unlink, missing_ok=True)
+    return await asyncio.to_thread(artifacts.put, result.stdout)

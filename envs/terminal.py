@@ -16,13 +16,13 @@ from functools import partial
 from typing import Any
 
 from envfarm.envs.base import Images, Message, Reward, ScoreContext
-from envfarm.envs.carry import CARRY_LIMIT, Carried, carry, carry_artifacts
+from envfarm.envs.carry import BROKEN, CARRY_LIMIT, Carried, carry, carry_artifacts
 from envfarm.envs.carry_policy import NEVER, Policy, below
 from envfarm.envs.harbor import agent_spec, verifier_spec, wait_healthy
 from envfarm.envs.harbor_tests import TestRun, apply, run_tests, untouched
-from envfarm.envs.take import changed_files, split_names, take_changes, take_paths
+from envfarm.envs.take import NAMES_LIMIT, can_take, split_names, take_changes, take_paths
 from envfarm.tasks.spec import Task
-from envfarm.toolbox.errors import SandboxLost, TaskError
+from envfarm.toolbox.errors import SandboxError, SandboxLost, TaskError
 from envfarm.toolbox.sandboxes.base import Sandbox, SandboxSpec
 from envfarm.toolbox.tools.base import Tool
 from envfarm.toolbox.tools.bash import Bash
@@ -72,11 +72,10 @@ class TerminalEnvironment:
     async def score(self, task: Task, context: ScoreContext) -> Reward:
         """Run the tests. Raises SandboxError."""
         if _live(task):
-            return await self._score_live(task, context)
-        changes = context.artifacts.path(context.saved["changes"])
-        if changes.stat().st_size > CARRY_LIMIT:
-            reason = f"the agent left more than {CARRY_LIMIT >> 20} MiB of changes behind"
-            return Reward(value=0.0, reason=reason)
+            run = await run_tests(task, _agents(context), context.artifacts, live=True)
+            return run.reward({})
+        if too_much := _too_much(context):
+            return Reward(value=0.0, reason=too_much)
         run = TestRun()
         for _ in range(_TRIES):
             run = await self._score_fresh(task, context)
@@ -94,6 +93,8 @@ class TerminalEnvironment:
             else:
                 policy = Policy(tree, allow=task.config.envfarm.carry)
             carried = await asyncio.to_thread(_sift, task, context, policy)
+            if BROKEN in carried.refused and not await can_take(sandbox):
+                raise SandboxError(f"{image} has no `tar`, `find` or `xargs` that could take the agent's work")
             await apply(sandbox, carried)
             run = await run_tests(task, sandbox, context.artifacts, wipe=not separate)
         refused = {path: why for path, why in carried.refused.items() if not any(below(path, root) for root in NEVER)}
@@ -102,22 +103,9 @@ class TerminalEnvironment:
             run.evidence["not_carried"] = await asyncio.to_thread(context.artifacts.put, listed)
         return run
 
-    async def _score_live(self, task: Task, context: ScoreContext) -> Reward:
-        """In the agent's sandbox: where the agent was root, only if it left alone what the tests rely on."""
-        sandbox = _agents(context)
-        if sandbox.spec.user in (None, "root", "0"):
-            async with context.fresh(verifier_spec(task, sandbox.spec.image)) as other:
-                policy = Policy(await untouched(other), allow=task.config.envfarm.carry)
-            changed = await changed_files(sandbox)
-            touched = [path for path in changed if _tampered(path, policy)]
-            if touched:
-                reason = f"the agent changed what the tests rely on: {', '.join(sorted(touched)[:5])}"
-                return Reward(value=0.0, reason=reason)
-        run = await run_tests(task, sandbox, context.artifacts, live=True)
-        return run.reward({})
-
 
 def _live(task: Task) -> bool:
+    """Whether it is tested in the agent's sandbox; `tasks.folder` sees to it that such an agent is not root."""
     return task.config.envfarm.services_survive and not task.config.verifier.separate
 
 
@@ -127,17 +115,19 @@ def _agents(context: ScoreContext) -> Sandbox:
     return context.sandbox
 
 
-def _tampered(path: str, policy: Policy) -> bool:
-    if any(below(path, root) for root in NEVER):
-        return False  # what the engine mounts, and what is wiped before the tests
-    return policy.refusal(path, folder=False) is not None
+def _too_much(context: ScoreContext) -> str | None:
+    if context.artifacts.path(context.saved["changes"]).stat().st_size > CARRY_LIMIT:
+        return f"the agent left more than {CARRY_LIMIT >> 20} MiB of changes behind"
+    if "present" in context.saved and context.artifacts.path(context.saved["present"]).stat().st_size > NAMES_LIMIT:
+        return f"the agent left more files behind than {NAMES_LIMIT >> 20} MiB of names"
+    return None
 
 
 def _sift(task: Task, context: ScoreContext, policy: Policy) -> Carried:
-    with context.artifacts.path(context.saved["changes"]).open("rb") as source:
-        if task.config.verifier.separate:
-            return carry_artifacts(source, partial(_crossing, _declared(task)), policy)
-        return carry(source, split_names(context.artifacts.get(context.saved["present"])), policy)
+    source = context.artifacts.get(context.saved["changes"])
+    if task.config.verifier.separate:
+        return carry_artifacts(source, partial(_crossing, _declared(task)), policy)
+    return carry(source, split_names(context.artifacts.get(context.saved["present"])), policy)
 
 
 @dataclass(frozen=True)

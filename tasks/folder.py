@@ -39,6 +39,7 @@ def load(path: Path, *, id: str | None = None) -> Task:
     config = _config(path, raw)
     if config.envfarm.kind == "swe":
         _check_swe(path, config.envfarm)
+    _check_live(path, config)
     name = id or path.resolve().name
     return Task(id=name, path=path, instruction=_text(path / "instruction.md"), config=config, digest=digest(path))
 
@@ -181,6 +182,18 @@ def _check_swe(path: Path, table: FarmTable) -> None:
     for key in ("runner", "fail_to_pass"):
         if not getattr(table, key):
             raise TaskError(f"{path / 'task.toml'}: [envfarm] {key}: missing; a task of kind swe needs it")
+
+
+def _check_live(path: Path, config: TaskConfig) -> None:
+    """Tests that run beside what the agent left running can only be trusted where it could not reach them."""
+    if not config.envfarm.services_survive or config.verifier.separate:
+        return
+    user = str(config.agent.user or "").partition(":")[0]
+    if user in ("", "root") or (user.isdigit() and int(user) == 0):
+        raise TaskError(
+            f"{path / 'task.toml'}: [envfarm] services_survive needs [agent] user, a user of the image that is not "
+            "root: a root agent's processes could reach the tests"
+        )
 
 
 def _short(value: Any) -> str:

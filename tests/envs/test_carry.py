@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from envfarm.envs.carry import Carried, carry
+from envfarm.envs.carry import BROKEN, Carried, carry
 from envfarm.envs.carry_policy import Policy, Tree
 
 
@@ -56,7 +56,7 @@ def tar(entries: Sequence[Entry], kind: bytes = tarfile.SYMTYPE) -> io.BytesIO:
 
 def sift(*entries: Entry, gone: Sequence[str] = (), allow: tuple[str, ...] = ()) -> Carried:
     present = [path for path in PRESENT if path not in gone]
-    return carry(tar(entries), present, Policy(TREE, allow=allow))
+    return carry(tar(entries).getvalue(), present, Policy(TREE, allow=allow))
 
 
 def names(carried: Carried) -> list[str]:
@@ -144,7 +144,7 @@ def test_a_task_can_name_what_its_tests_must_see() -> None:
 
 
 def test_what_the_agent_deleted_is_removed_but_for_the_systems() -> None:
-    carried = sift(gone=["/app/src", "/app/src/a.c", "/usr/bin/ls", "/usr/lib/python3.11/json.py"])
+    carried = sift(("/app", None), gone=["/app/src", "/app/src/a.c", "/usr/bin/ls", "/usr/lib/python3.11/json.py"])
     assert carried.remove == ["/app/src"]
     assert carried.refused == {
         "/usr/bin/ls": "deleted; it is the system's",
@@ -199,39 +199,40 @@ def test_of_two_entries_with_one_name_the_last_counts() -> None:
 
 def test_hard_links_stay_and_never_reach_the_system() -> None:
     entries: list[Entry] = [("/app/src/b", "app/a"), ("/app/a", b"data"), ("/app/c", "usr/bin/python3")]
-    carried = carry(tar(entries, tarfile.LNKTYPE), PRESENT, Policy(TREE))
+    carried = carry(tar(entries, tarfile.LNKTYPE).getvalue(), PRESENT, Policy(TREE))
     with tarfile.open(fileobj=io.BytesIO(carried.tar)) as archive:
         assert [(member.name, member.linkname) for member in archive] == [("app/a", ""), ("app/src/b", "app/a")]
     assert carried.refused == {"/app/c": "it is a hard link to what is not carried over"}
 
 
 def test_devices_are_refused() -> None:
-    carried = carry(tar([("/app/disk", "")], tarfile.BLKTYPE), PRESENT, Policy(TREE))
+    carried = carry(tar([("/app/disk", "")], tarfile.BLKTYPE).getvalue(), PRESENT, Policy(TREE))
     assert names(carried) == []
 
 
 @pytest.mark.parametrize("cut", [0, 100, 600, 1500])
 def test_a_broken_tar_counts_as_far_as_it_goes(cut: int) -> None:
     whole = tar([("/app/a", b"a" * 100), ("/app/b", b"b" * 100)]).getvalue()
-    carried = carry(io.BytesIO(whole[:cut]), PRESENT, Policy(TREE))
+    carried = carry(whole[:cut], PRESENT, Policy(TREE))
     assert set(names(carried)) <= {"/app/a"}
 
 
 def test_garbage_is_no_change() -> None:
-    carried = carry(io.BytesIO(b"\xff" * 4096), PRESENT, Policy(TREE))
+    carried = carry(b"\xff" * 4096, PRESENT, Policy(TREE))
     assert (names(carried), carried.remove) == ([], [])
     assert "(tar)" in carried.refused
 
 
 def hostile(**fields: Any) -> Carried:
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as out:
+    form = tarfile.PAX_FORMAT if "pax_headers" in fields else tarfile.GNU_FORMAT
+    with tarfile.open(fileobj=buffer, mode="w", format=form) as out:
         member = tarfile.TarInfo("app/x")
         for name, value in fields.items():
             setattr(member, name, value)
         out.addfile(member)
         out.addfile(tarfile.TarInfo("app/fine"))
-    return carry(io.BytesIO(buffer.getvalue()), PRESENT, Policy(TREE))
+    return carry(buffer.getvalue(), PRESENT, Policy(TREE))
 
 
 @pytest.mark.parametrize(
@@ -252,7 +253,33 @@ def test_an_entry_that_would_break_the_unpacking_is_left_out(fields: dict[str, A
 
 @pytest.mark.parametrize("mtime", ["inf", "nan", "-1", "99999999999999999999"])
 def test_a_time_that_is_none_does_no_harm(mtime: str) -> None:
-    assert set(names(hostile(pax_headers={"mtime": mtime}))) <= {"/app/x", "/app/fine"}
+    assert names(hostile(pax_headers={"mtime": mtime})) == ["/app/x", "/app/fine"]
+
+
+@pytest.mark.parametrize("size", ["-1536", "1000000000", "1" * 30])
+def test_a_size_that_is_none_ends_the_tar(size: str) -> None:
+    assert set(names(hostile(pax_headers={"size": size}))) <= {"/app/x"}
+
+
+def test_too_many_entries_end_the_tar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("envfarm.envs.carry._COUNT_MAX", 2)
+    carried = sift(("/app/1", b""), ("/app/2", b""), ("/app/3", b""))
+    assert names(carried) == ["/app/1", "/app/2"]
+    assert BROKEN in carried.refused
+
+
+def test_archives_that_follow_each_other_are_one() -> None:
+    two = tar([("/app/1", b"one" * 1000)]).getvalue() + tar([("/app/2", b"two")]).getvalue()
+    carried = carry(two, PRESENT, Policy(TREE))
+    with tarfile.open(fileobj=io.BytesIO(carried.tar)) as archive:
+        second = archive.extractfile("app/2")
+        assert second is not None
+        assert second.read() == b"two"
+    assert names(carried) == ["/app/1", "/app/2"]
+
+
+def test_nothing_at_all_is_a_broken_tar() -> None:
+    assert BROKEN in carry(b"", PRESENT, Policy(TREE)).refused
 
 
 def test_a_tower_of_headers_does_no_harm() -> None:
@@ -261,7 +288,7 @@ def test_a_tower_of_headers_does_no_harm() -> None:
         member = tarfile.TarInfo("app/x")
         member.pax_headers = {"comment": "x"}
         out.addfile(member)
-    carried = carry(io.BytesIO(header.getvalue()[:1024] * 5000), PRESENT, Policy(TREE))
+    carried = carry(header.getvalue()[:1024] * 5000, PRESENT, Policy(TREE))
     assert names(carried) == []
 
 
@@ -271,7 +298,7 @@ def test_modes_and_owners_stay() -> None:
         member = tarfile.TarInfo("app/tool")
         member.mode, member.uid, member.gid, member.uname, member.mtime = 0o4755, 7, 8, "root", 12
         out.addfile(member)
-    carried = carry(io.BytesIO(buffer.getvalue()), PRESENT, Policy(TREE))
+    carried = carry(buffer.getvalue(), PRESENT, Policy(TREE))
     with tarfile.open(fileobj=io.BytesIO(carried.tar)) as archive:
         (found,) = archive.getmembers()
     assert (found.mode, found.uid, found.gid, found.uname, found.mtime) == (0o4755, 7, 8, "", 12)

@@ -17,7 +17,7 @@ from envfarm.tasks.folder import load
 from envfarm.tasks.images import TaskImages
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.artifacts import Artifacts
-from envfarm.toolbox.errors import SandboxStartError, TaskError
+from envfarm.toolbox.errors import SandboxError, SandboxStartError, TaskError
 from envfarm.toolbox.sandboxes.docker import DockerBackend
 from envfarm.toolbox.sandboxes.docker_images import DockerImages
 
@@ -267,14 +267,44 @@ if os.fork() == 0:
 E
 for _ in $(seq 50); do curl -s http://127.0.0.1:8080/ >/dev/null && break; sleep 0.1; done"""
 ASKS = "curl -sf http://127.0.0.1:8080/ >/dev/null && r=1 || r=0; echo $r > /logs/verifier/reward.txt"
-LIVE_ROOT = "[envfarm]\nservices_survive = true\n"
 
 
-@pytest.mark.parametrize(("toml", "value"), [(LIVE, 1.0), (LIVE_ROOT, 1.0), ("", 0.0)])
+@pytest.mark.parametrize(("toml", "value"), [(LIVE, 1.0), ("", 0.0)])
 async def test_services_live_only_where_the_task_says_so(
     play: Play, make_task: MakeTask, toml: str, value: float
 ) -> None:
     assert (await play(make_task(ASKS, toml), SERVICE)).reward.value == value
+
+
+@pytest.mark.parametrize("user", ["", 'user = "root"', "user = 0", 'user = "0:0"', 'user = "00"'])
+def test_services_of_a_root_agent_cannot_be_trusted(make_task: MakeTask, user: str) -> None:
+    with pytest.raises(TaskError, match=r"services_survive needs \[agent\] user"):
+        make_task(ASKS, f"[envfarm]\nservices_survive = true\n[agent]\n{user}")
+
+
+@pytest.mark.parametrize(("answer", "value"), [("42", 1.0), ("41", 0.0)])
+async def test_an_image_with_nothing_but_busybox_is_scored_too(
+    play: Play, make_task: MakeTask, artifacts: Artifacts, docker_busybox: str, answer: str, value: float
+) -> None:
+    toml = f'[environment]\ndocker_image = "{docker_busybox}"\nworkdir = "/tmp"'
+    test = f"#!/bin/sh\nls; cat 'a b'; {ANSWER}"
+    task = make_task(toml=toml, files={"tests/test.sh": test})
+    commands = [
+        f"echo {answer} > answer.txt; echo spaces > 'a b'",
+        "i=0; while [ $i -lt 3000 ]; do : > n$i; i=$((i+1)); done",
+    ]
+    reward = (await play(task, *commands)).reward
+    assert reward.value == value
+    log = evidence(artifacts, reward, "test_log")
+    assert "\nn2999\n" in log
+    assert "\nspaces\n" in log
+
+
+async def test_an_image_without_tar_is_no_reward_of_0(play: Play, make_task: MakeTask, docker_base: str) -> None:
+    dockerfile = "FROM debian:12\nRUN rm /bin/tar && printf '#!/bin/sh\\nexit 1\\n' > /bin/tar && chmod +x /bin/tar\n"
+    task = make_task("echo 0 > /logs/verifier/reward.txt", files={"environment/Dockerfile": dockerfile})
+    with pytest.raises(SandboxError, match="could take the agent's work"):
+        await play(task)
 
 
 @pytest.mark.parametrize(

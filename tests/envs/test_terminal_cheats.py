@@ -202,3 +202,28 @@ async def test_work_that_goes_on_while_it_is_scored_earns_nothing(bench: Callabl
     assert said == "1"
     assert reward is not None
     assert reward.value == 0.0
+
+
+LIVE = '[envfarm]\nservices_survive = true\n[agent]\nuser = "agent"\n'
+LIVE_CHEATS = {
+    "a reward written before": f"mkdir -p /logs/verifier; {WIN}; echo 1 > /logs/verifier/reward.txt",
+    "the logs moved away": "mv /logs /tmp/l; mv /logs/verifier /tmp/v; ln -s /tmp /logs/verifier; ln -s /tmp /tests",
+    "a process that writes the reward": f"setsid sh -c 'while :; do {WIN}; sleep 0.02; done' >/dev/null 2>&1 &",
+    "a process that reads the tests": "setsid sh -c 'while :; do cat /tests/* >> answer.txt; sleep 0.02; done' >&- 2>&- &",
+    "modules for the tests": f'cd ~; echo "{WIN_PY}" > json.py; mkdir -p .local/lib/python3.11/site-packages; '
+    "cp json.py .local/lib/python3.11/site-packages/usercustomize.py",
+}
+
+
+@pytest.mark.parametrize("name", LIVE_CHEATS)
+async def test_a_cheat_beside_the_tests_earns_nothing(bench: Callable[..., Bench], name: str) -> None:
+    _, reward = await bench(LIVE).grade(LIVE_CHEATS[name], plain=False)
+    assert reward is not None
+    assert reward.value == 0.0
+
+
+async def test_an_honest_agent_with_a_service_gets_its_reward(bench: Callable[..., Bench]) -> None:
+    honest = "echo 42 > answer.txt; setsid sleep 1000 >/dev/null 2>&1 &"
+    _, reward = await bench(LIVE).grade(honest, plain=False)
+    assert reward is not None
+    assert reward.value == 1.0
