@@ -32,6 +32,7 @@ class RecordedStep(_Recorded):
     """One step of an episode: its calls, and what came back."""
 
     turn: int
+    timeout_s: float | None = None
     calls: list[Call]
     results: list[CallResult] | None = None
 
@@ -124,13 +125,13 @@ async def replay(
 
 
 async def _steps(record: RecordedEpisode, playing: Playing, done: Replay, settings: FarmSettings) -> Difference | None:
-    timeout = record.limits.step_timeout_s or settings.step_timeout
+    most = record.limits.step_timeout_s or settings.step_timeout
     limit = record.limits.output_limit or settings.output_limit
     for step in record.steps:
         if step.results is None:  # it was under way when the episode ended
             break
         for number, (call, result) in enumerate(zip(step.calls, step.results, strict=False), 1):
-            made = await playing.call(call, timeout=timeout, output_limit=limit)
+            made = await playing.call(call, timeout=min(step.timeout_s or most, most), output_limit=limit)
             where = f"step {step.turn}, call {number} ({call.name})"
             for difference in _result_differences(where, result, made):
                 return difference

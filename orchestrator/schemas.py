@@ -181,6 +181,7 @@ class StepRecord(_View):
     terminated: bool = False
     truncated: bool = False
     info: StepInfo = StepInfo()
+    timeout_s: float | None = Field(None, description="what the step asked for")
     policy_version: str | None = None
     started_at: float
     finished_at: float | None = None

@@ -72,7 +72,7 @@ def reward_of_row(row: Any) -> RewardView:
 
 def record_of_row(row: Any) -> StepRecord:
     """A step as it was recorded."""
-    names = ("step_id", "turn", "terminated", "truncated", "policy_version", "started_at", "finished_at")
+    names = ("step_id", "turn", "terminated", "truncated", "timeout_s", "policy_version", "started_at", "finished_at")
     done = row.finished_at is not None
     return StepRecord.model_construct(
         **{name: getattr(row, name) for name in names},
