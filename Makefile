@@ -29,7 +29,7 @@ demo: ## Play every sample task over HTTP and show one table
 
 test: ## Run all tests, on real Docker, gVisor and PostgreSQL (ARGS= for pytest)
 	@$(MAKE) --no-print-directory -j3 install images gvisor packages
-	@.venv/bin/python -m pytest -n 3 --dist loadfile $(ARGS)
+	@.venv/bin/python -m pytest -n 3 --dist loadfile --durations 20 $(ARGS)
 
 lint: install ## Check style and types
 	@.venv/bin/ruff check .
