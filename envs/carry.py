@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from envfarm.envs.carry_policy import Policy, Tree
-from envfarm.envs.tar import BLOCK, Member, members
+from envfarm.envs.tar import Member, members
 
 CARRY_LIMIT = 256 << 20
 """Bytes of changes that a task may leave behind for its tests."""
@@ -75,7 +75,7 @@ def _members(source: bytes, policy: Policy, refused: dict[str, str], rename: Cal
     found: Members = {}
     count = 0
     try:
-        for member in _archives(source):
+        for member in members(source, joined=True):
             count += 1
             if count > _COUNT_MAX:
                 raise ValueError(f"more than {_COUNT_MAX} entries")
@@ -89,7 +89,7 @@ def _members(source: bytes, policy: Policy, refused: dict[str, str], rename: Cal
     except ValueError as error:
         refused[BROKEN] = f"the sandbox's tar is broken: {error}"
     if not count:
-        refused[BROKEN] = "the sandbox's tar is empty"
+        refused.setdefault(BROKEN, "the sandbox's tar is empty")
     return found
 
 
@@ -98,22 +98,6 @@ def _goes(path: str, member: Member, policy: Policy, refused: dict[str, str]) ->
     if why is not None and not _merges(path, member, policy.tree):  # its entries changed, which is told of them
         refused[path] = why
     return why is None
-
-
-def _archives(source: bytes) -> Iterator[Member]:
-    """The members of all the archives that follow each other."""
-    at = 0
-    while at < len(source):
-        end = at
-        for member in members(source[at:] if at else source):
-            data = member.size if member.parts is None else sum(count for _, count in member.parts)
-            end = at + member.start + (-(-data // BLOCK) * BLOCK if member.kind in ("file", "sparse") else 0)
-            yield dataclasses.replace(member, start=at + member.start)
-        while end < len(source) and not any(source[end : end + BLOCK]):
-            end += BLOCK
-        if end == at:
-            return
-        at = end
 
 
 def _sane(member: Member) -> bool:
