@@ -136,9 +136,16 @@ class LocalBackend:
             raise SandboxStartError(f"the local back end offers no isolation, and {spec.isolation} was asked for")
         folder = Path(tempfile.mkdtemp(prefix="sandbox-", dir=self.root))
         (folder / "work").mkdir()
+        (folder / "tmp").mkdir()
         secret = secrets.token_hex(16)
         shell = Shell(secret)
-        env = {"PATH": _PATH, "HOME": str(folder), "ENVFARM": scripts.program("supervisor.sh"), **dict(spec.env)}
+        env = {
+            "PATH": _PATH,
+            "HOME": str(folder),
+            "TMPDIR": f"{folder}/tmp",
+            "ENVFARM": scripts.program("supervisor.sh"),
+            **dict(spec.env),
+        }
         main = self._shell or shutil.which("bash") or "/bin/sh"
         wrapper = await self.wrapper()
         words = [*wrapper, *main.split(), *(["--norc", "--noprofile"] if main.endswith("bash") else [])]

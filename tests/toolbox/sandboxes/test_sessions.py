@@ -140,7 +140,7 @@ async def test_nothing_of_the_farm_shows(sandbox: Sandbox, session: str) -> None
     for where in (None, session):
         names = (await sandbox.run("env", session=where)).stdout
         assert b"envfarm" not in names.lower()
-        assert (await sandbox.run("ls -a /tmp /dev/shm | grep '^.envfarm'", session=where)).stdout == b""
+        assert (await sandbox.run("ls -a \"${TMPDIR:-/tmp}\" /dev/shm | grep '^.envfarm'", session=where)).stdout == b""
         open_files = await sandbox.run("ls /proc/self/fd | wc -l", session=where)
         assert int(open_files.stdout) <= 4
 

@@ -96,7 +96,7 @@ async def test_a_cancelled_upload_leaves_the_stream_whole(sandbox: Sandbox) -> N
     with pytest.raises(asyncio.CancelledError):
         await call
     assert (await sandbox.run("echo next", timeout=60)).stdout == b"next\n"
-    assert (await sandbox.run("ls -a /tmp | grep '^.envfarm'")).stdout == b""
+    assert (await sandbox.run("ls -a \"${TMPDIR:-/tmp}\" | grep '^.envfarm'")).stdout == b""
 
 
 async def test_many_short_timeouts(sandbox: Sandbox, session: str) -> None:

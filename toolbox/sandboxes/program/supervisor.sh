@@ -55,7 +55,7 @@ status() { return "$1"; }
 
 # A name that nothing has, in the first folder that can be written to.
 place() {
-  for placed in ${2-/tmp /var/tmp /dev/shm /run /}; do
+  for placed in ${2-${TMPDIR-} /tmp /var/tmp /dev/shm /run /}; do
     placed=${placed%/}/.envfarm-$1
     if [ -d "${placed%/*}/" ] && (true >"$placed") 2>/dev/null; then rm -f "$placed"; return; fi
   done
