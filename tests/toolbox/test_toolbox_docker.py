@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 
 import docker
@@ -13,7 +14,7 @@ from envfarm.toolbox.sandboxes.base import SandboxSpec
 from envfarm.toolbox.sandboxes.docker import DockerBackend
 from envfarm.toolbox.toolbox import Toolbox
 
-OWNER = "test-toolbox"
+OWNER = f"test-toolbox-{os.getpid()}"
 
 
 @pytest.fixture

@@ -163,7 +163,7 @@ class LocalBackend:
                 cwd=folder,
                 env=env,
                 start_new_session=True,
-                preexec_fn=None if wrapper else _adopt(),
+                preexec_fn=_child(adopts=not wrapper),
             )
         except OSError as error:
             shutil.rmtree(folder)
@@ -233,11 +233,16 @@ def _born(pid: int) -> int | None:
     return int(stat.rpartition(")")[2].split()[19])
 
 
-def _adopt() -> Callable[[], None]:
-    """Makes the child the parent of its orphans, as process 1 is in a container, so that none gets away."""
+def _child(*, adopts: bool) -> Callable[[], None]:
+    """What the child does first: a farm started in the background of a script ignores SIGINT, its sandboxes must not.
+
+    One that `adopts` becomes the parent of its orphans, as process 1 is in a container, so that none gets away.
+    """
     libc = ctypes.CDLL(None)
 
-    def adopt() -> None:
-        libc.prctl(_SUBREAPER, 1, 0, 0, 0)
+    def begin() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if adopts:
+            libc.prctl(_SUBREAPER, 1, 0, 0, 0)
 
-    return adopt
+    return begin

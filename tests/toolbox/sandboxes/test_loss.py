@@ -108,7 +108,9 @@ class Engine:
              "--bridge=none", "--iptables=false", f"--config-file={folder}/daemon.json", "--storage-driver=vfs"],
             stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
         )  # fmt: skip
-        for _ in range(200):
+        for _ in range(600):  # a busy machine takes its time; an engine that gave up is noticed at once
+            if self._process.poll() is not None:
+                break
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
                 probe.connect(f"{folder}/docker.sock")
                 probe.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
