@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import socket
 import ssl
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,11 +82,12 @@ async def test_the_main_process_out_of_memory(isolated: Variant, start: Start) -
 
 
 @pytest.fixture
-def private_engine(tmp_path: Path, engine: docker.DockerClient, docker_busybox: str) -> Iterator[Engine]:
+def private_engine(engine: docker.DockerClient, docker_busybox: str) -> Iterator[Engine]:
     """A second engine in namespaces of its own, so that killing it ends all that it started and touches no other."""
     if os.geteuid() != 0:
         pytest.skip("only root can start a second engine")
-    private = Engine(tmp_path)
+    folder = Path(tempfile.mkdtemp(prefix="engine-", dir="/tmp"))  # short: a socket's path has at most 107 bytes
+    private = Engine(folder)
     try:
         image = b"".join(engine.images.get(docker_busybox).save(named=True))
         with contextlib.closing(docker.DockerClient(private.url)) as client:
@@ -92,6 +95,7 @@ def private_engine(tmp_path: Path, engine: docker.DockerClient, docker_busybox: 
         yield private
     finally:
         private.kill()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Engine:
