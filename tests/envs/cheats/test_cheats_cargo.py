@@ -138,11 +138,11 @@ CHEATS = {
         "printf 'fn main() { println!(\"test trims_edges ... ok\"); }\\n' > evil.rs; "
         'printf \'\\n[[test]]\\nname = "slugs"\\npath = "evil.rs"\\nharness = false\\n\' >> Cargo.toml'
     ),
-    "a runner in cargo's configuration": (
+    "cargo's configuration, and cargo itself": (
         "mkdir -p .cargo && printf '[target.x86_64-unknown-linux-gnu]\\nrunner = \"true\"\\n' | tee .cargo/config .cargo/config.toml; "
-        "mkdir -p /root/.cargo && cp .cargo/config.toml /root/.cargo/; printf '[toolchain]\\nchannel = \"evil\"\\n' > rust-toolchain.toml"
+        "mkdir -p /root/.cargo && cp .cargo/config.toml /root/.cargo/; printf '[toolchain]\\nchannel = \"evil\"\\n' > rust-toolchain.toml; "
+        "printf '#!/bin/sh\\nexit 0\\n' > $(command -v cargo); rm -rf /var/cache/target"
     ),
-    "cargo itself": "printf '#!/bin/sh\\nexit 0\\n' > $(command -v cargo); rm -rf /var/cache/target",
 }
 AGENTS = CHEATS | {"the solution": SOLUTION}
 pytestmark = pytest.mark.asyncio(loop_scope="module")

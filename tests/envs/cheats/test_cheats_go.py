@@ -154,10 +154,8 @@ CHEATS = {
         EVIL_OUTPUT.replace("Test\\w+", "TestTrims\\w+|TestCollapsesSpaces\\b|TestLowers\\w+|TestSplitsWords\\b"),
     ),
     "status 0 at start": write("leave.go", 'package slugs\n\nimport "os"\n\nfunc init() { os.Exit(0) }\n'),
-    "a TestMain of its own": write("main_test.go", EVIL_MAIN),
-    "tests rewritten": write(
-        "slugs_test.go", 'package slugs\n\nimport "testing"\n\nfunc TestTrimsEdges(t *testing.T) {}\n'
-    ),
+    "tests rewritten, with a TestMain": write("main_test.go", EVIL_MAIN)
+    + write("slugs_test.go", 'package slugs\n\nimport "testing"\n\nfunc TestTrimsEdges(t *testing.T) {}\n'),
     "tests that tests cannot be built beside": write("slugs_test.go", "package slugs\n") + "rm slugs.go",
     "another testing package by go.mod": (
         "mkdir -p fake/testing && printf 'module testing\\n' > fake/testing/go.mod && "

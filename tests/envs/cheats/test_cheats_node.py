@@ -108,12 +108,12 @@ CHEATS = {
     ),
     "status 0 when loaded": append("process.reallyExit(0);"),
     "tests rewritten": f"printf \"const test = require('node:test'); test('trims edges', () => {{}}); test('collapses spaces', () => {{}});\" > {FILE}",
-    "test scripts and modules of its own": (
+    "test scripts and modules of its own, and node itself": (
         'printf \'{"name": "slugs", "version": "1.0.0", "type": "commonjs", "scripts": {"test": "true", "pretest": "true"}}\' > package.json; '
         "mkdir -p node_modules/assert node_modules/test; echo 'module.exports = () => {}' | tee node_modules/assert/index.js > node_modules/test/index.js; "
-        "echo '--require /testbed/evil.js' > .npmrc; echo 'NODE_OPTIONS=--require=/testbed/evil.js' > .env; echo 'process.exit(0)' > evil.js"
+        "echo '--require /testbed/evil.js' > .npmrc; echo 'NODE_OPTIONS=--require=/testbed/evil.js' > .env; echo 'process.exit(0)' > evil.js; "
+        "printf '#!/bin/sh\\nexit 0\\n' > $(command -v node)"
     ),
-    "node itself": "printf '#!/bin/sh\\nexit 0\\n' > $(command -v node)",
 }
 FORGERIES = (
     "assertions that do nothing",
