@@ -9,6 +9,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
 from sqlalchemy import bindparam, select, text
 
 from envfarm.envs.base import Images, environment
@@ -22,7 +23,7 @@ from envfarm.orchestrator.store import Store
 from envfarm.tasks.registry import Registry
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.artifacts import Artifacts
-from envfarm.toolbox.errors import Conflict
+from envfarm.toolbox.errors import Conflict, FarmError
 from envfarm.toolbox.sandboxes.base import Backend, Sandbox
 from envfarm.toolbox.toolbox import Toolbox
 from envfarm.toolbox.tools.formats import describe
@@ -105,6 +106,7 @@ class Core:
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(_report)
         return task
 
     def set_run(self, run: str, request: RunRequest) -> None:
@@ -115,7 +117,11 @@ class Core:
     async def load_runs(self) -> None:
         """Let the quotas in the store be in force."""
         for row in await self.store.rows(select(tables.runs)):
-            request = RunRequest.model_validate(load(row.settings))
+            try:
+                request = RunRequest.model_validate(load(row.settings))
+            except ValidationError as error:  # one bad row must not keep the farm from starting
+                log.error("run %s: its quotas cannot be read, and are not in force: %s", row.id, error)
+                continue
             if request != self.runs.get(row.id):
                 self.set_run(row.id, request)
 
@@ -264,3 +270,9 @@ class Core:
 
 
 _MIRRORED = {"reason", "terminated", "truncated", "started_at", "ended_at"}
+
+
+def _report(task: asyncio.Task[Any]) -> None:
+    """Log what nobody foresaw: whoever waits gets it too, but nobody may be waiting."""
+    if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, FarmError):
+        log.error("%s ended unexpectedly", task.get_name(), exc_info=error)

@@ -22,7 +22,7 @@ from envfarm.orchestrator.records import step_of_row
 from envfarm.orchestrator.schemas import EpisodeLimits
 from envfarm.orchestrator.steps import Steps
 from envfarm.tasks.spec import Task, TaskConfig
-from envfarm.toolbox.errors import FarmError, SandboxLost
+from envfarm.toolbox.errors import BackendUnavailable, FarmError, SandboxError
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +127,9 @@ class Recovery:
         async with self._slots:
             try:
                 episode.sandbox = await self.core.backend.attach(episode.sandbox_id)
-            except SandboxLost as error:
+            except BackendUnavailable:
+                raise
+            except SandboxError as error:  # costs this episode, never the recovery of the others
                 log.warning("%s: its sandbox was lost while the server was down: %s", episode.id, error)
                 return
         self.core.toolbox.adopt(episode.sandbox, lease=episode.id, run=episode.run)

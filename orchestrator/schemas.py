@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)  # JSON has no way to give them back
 
 
 class _View(BaseModel):

@@ -93,7 +93,7 @@ class Settings(BaseSettings):
     tokens: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_items), AfterValidator(_no_empty_token)] = (
         Field(
             (),
-            description="bearer tokens that the server accepts, `TOKEN` or `TOKEN:RUN` for one run only; none: no check",
+            description="bearer tokens that the server takes, `TOKEN` or `TOKEN:RUN` for one run only; none: no check",
         )
     )
     url: str | None = Field(

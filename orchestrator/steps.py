@@ -97,6 +97,7 @@ class Steps:
     def _launch(self, episode: Episode, step: Step) -> None:
         step.done = self.core.spawn(self._run(episode, step))
         step.done.add_done_callback(_retrieve)
+        step.done.add_done_callback(lambda _: episode.notify())  # of a step that failed, too: `finish` waits for it
 
     async def _wait(self, episode: Episode, step: Step, wait: float | None) -> StepView | None:
         assert step.done is not None

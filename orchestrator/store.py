@@ -191,7 +191,12 @@ class Store:
                 async with self._engine.begin() as connection:
                     last = await connection.run_sync(self._batch.apply, changes, self.last_event)
                 self.last_event = last
-        except (SQLAlchemyError, OSError) as error:
+        except (
+            SQLAlchemyError,
+            OSError,
+            TypeError,
+            ValueError,
+        ) as error:  # the last two are a driver's, of a bad value
             if len(batch) > 1 and not _is_down(error):  # one bad change must not take the others with it
                 for one in batch:
                     await self._commit([one])

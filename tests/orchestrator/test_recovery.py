@@ -12,7 +12,7 @@ import pytest
 
 from envfarm.orchestrator.farm import Farm
 from envfarm.orchestrator.schemas import Call, EpisodeRequest, FinishRequest, RunRequest, StepRequest
-from envfarm.toolbox.errors import Conflict
+from envfarm.toolbox.errors import Conflict, SandboxStartError
 from envfarm.toolbox.sandboxes.base import SandboxSpec
 from envfarm.toolbox.sandboxes.simulated import SimulatedBackend
 
@@ -148,3 +148,25 @@ async def test_a_server_takes_back_only_what_is_its_own(open_farm: OpenFarm, bac
     assert len(backend.sandboxes) == 2
     assert await there.step(theirs, bash("true")) is not None
     assert await again.step(mine, bash("true")) is not None
+
+
+async def test_one_sandbox_that_cannot_be_taken_back_costs_only_its_episode(
+    open_farm: OpenFarm, backend: SimulatedBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    farm = await open_farm()
+    bad, good = await create(farm), await create(farm)
+    for id in (bad, good):
+        await farm.step(id, bash("echo 1 > /mark"))
+    await farm.close()
+    first = min(backend.sandboxes)
+    attach = backend.attach
+
+    async def hostile(id: str) -> Any:
+        if id == first:
+            raise SandboxStartError("it answered nonsense")
+        return await attach(id)
+
+    monkeypatch.setattr(backend, "attach", hostile)
+    farm = await open_farm()
+    states = [(await farm.episode(id, wait=10)).state for id in (bad, good)]
+    assert sorted(states) == ["failed", "running"]

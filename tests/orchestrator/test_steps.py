@@ -308,6 +308,29 @@ async def test_a_step_that_could_not_be_stored_is_not_run_again(
     assert [(row.step_id, row.turn) for row in rows] == [("s", 0)]
 
 
+async def test_finish_does_not_wait_for_ever_for_a_step_that_failed(
+    farm: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = await running(farm)
+    failing = asyncio.Event()
+
+    async def faulty(*_: Any, **__: Any) -> Any:
+        await failing.wait()
+        raise BackendUnavailable("the engine is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SimulatedSandbox, "run", faulty)
+        step = asyncio.create_task(farm.step(id, bash("true")))
+        finish = asyncio.create_task(farm.finish(id, FinishRequest()))
+        await asyncio.sleep(0.05)  # both are waiting now
+        failing.set()
+        with pytest.raises(BackendUnavailable):
+            await step
+        async with asyncio.timeout(10):
+            await finish
+    assert (await farm.reward(id, wait=10)).status == "done"
+
+
 async def test_the_rate_of_a_tool_is_limited(farm: Farm) -> None:
     await farm.put_run("default", RunRequest(qps={"bash": 0.5}))
     id = await running(farm)

@@ -63,6 +63,7 @@ EPISODES = "/v1/episodes"
         ("GET", "/v1/tasks/none", None, 404, "not_found", "none"),
         ("GET", "/v1/tools?format=xml", None, 400, "bad_request", "query: format: Input should be 'openai'"),
         ("GET", "/v1/runs/none", None, 404, "not_found", "no run"),
+        ("PUT", "/v1/runs/r", b'{"qps": {"bash": 1e999}}', 400, "bad_request", "Input should be a finite number"),
         ("PUT", "/v1/runs/r", {"qps": {"bash": 0}}, 400, "bad_request", "qps.bash: Input should be greater than 0"),
         ("PUT", "/v1/runs/a%20b", {}, 400, "bad_request", "run: String should match"),
         ("GET", "/v1/episodes/a%00b", None, 400, "bad_request", "the URL holds a NUL character"),
