@@ -192,6 +192,8 @@ async def _run(bench: _Bench, sandbox: Sandbox, planted: Planted, changes: Chang
     deleted = [path for path in (*changes.deleted, *old_tests) if path not in written]
     await lay(sandbox, bench.repository, written, deleted)
     await root(sandbox, "rm -rf /verifier")
+    # Process ids would tell the two runs apart: what comes before the tests is not the same in both.
+    await root(sandbox, f"i=0; while [ $i -lt {secrets.randbelow(400)} ]; do ( : ); i=$((i + 1)); done")
     new = [path for path in planted.files if path not in bench.tests and path not in bench.pristine]
     places = {_place(bench, path) for path in new}
     return await run_tests(
