@@ -44,7 +44,6 @@ class FarmSettings:
     step_timeout: float = 120.0
     episode_timeout: float = 3600.0
     output_limit: int = 65536
-    queue: int = 10000  # episodes that may wait for a sandbox
     start_attempts: int = 3
     score_attempts: int = 3
     keep_deleted: float = 3600.0

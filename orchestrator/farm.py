@@ -213,7 +213,7 @@ class Farm:
         return await self._cancel(id, "cancelled by its caller")
 
     async def delete(self, id: str) -> None:
-        """Cancel an episode if it lives and forget it; its steps stay answerable for a while. Raises NotFound."""
+        """Cancel an episode if it lives and forget it: from now on there is nothing of that id. Raises NotFound."""
         if id in self.core.live:
             await self.cancel(id)
         else:

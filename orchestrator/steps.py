@@ -96,7 +96,6 @@ class Steps:
 
     def _launch(self, episode: Episode, step: Step) -> None:
         step.done = self.core.spawn(self._run(episode, step))
-        step.done.add_done_callback(_retrieve)
         step.done.add_done_callback(lambda _: episode.notify())  # of a step that failed, too: `finish` waits for it
 
     async def _wait(self, episode: Episode, step: Step, wait: float | None) -> StepView | None:
@@ -275,8 +274,3 @@ def _time_left(episode: Episode) -> float:
     if episode.limits.timeout_s is None or episode.started_at is None:
         return float("inf")
     return episode.started_at + episode.limits.timeout_s - time.time()
-
-
-def _retrieve(task: asyncio.Task[StepView]) -> None:
-    if not task.cancelled():
-        task.exception()  # nobody may be waiting any more; the next one who asks gets it
