@@ -124,3 +124,10 @@ async def test_a_fork_bomb_meets_the_limit_and_ends_at_its_timeout(
         assert await none_left(sandbox)
     assert (await sandbox.run("echo lives", timeout=30)).stdout == b"lives\n"
     assert (await sandbox.run("echo $KEPT", session=session, timeout=30)).exit_code == 0
+
+
+async def test_time_outs_in_a_sandboxs_first_second(start: Start) -> None:
+    sandbox = await start()
+    for _ in range(20):
+        assert (await sandbox.run("sleep 60", timeout=0.02)).timed_out
+    assert (await sandbox.run("echo alive")).stdout == b"alive\n"

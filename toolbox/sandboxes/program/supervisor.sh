@@ -69,7 +69,7 @@ began() {
 
 ticks() {
   read -r now _ </proc/uptime
-  now=${now%.*}${now#*.}
+  now=$((${now%.*} * 100 + 1${now#*.} - 100)) # 08 alone would be octal
 }
 
 # Turn the note into ticks since boot, the unit of a process's birth, and rather one tick early than late.
