@@ -12,12 +12,13 @@ from collections.abc import Iterable
 
 from envfarm.envs.carry import CARRY_LIMIT
 from envfarm.toolbox.artifacts import Artifacts
+from envfarm.toolbox.errors import SandboxSilent
 from envfarm.toolbox.sandboxes.base import Sandbox
 
 SKIPPED = ("/proc", "/sys", "/dev", "/tests", "/solution", "/logs/verifier")
 """Folders whose changes are nobody's work."""
 
-_TIMEOUT = 300.0  # seconds
+_TIMEOUT = 120.0  # seconds
 NAMES_LIMIT = 64 << 20
 """Bytes of the names of all files."""
 
@@ -90,7 +91,10 @@ async def can_take(sandbox: Sandbox) -> bool:
 
 
 async def _output(sandbox: Sandbox, command: str, artifacts: Artifacts, limit: int) -> str:
-    """The digest of what a command prints; of more than `limit` bytes, of `limit` and one."""
+    """The digest of what a command prints; of more than `limit` bytes, of `limit` and one.
+
+    Raises SandboxSilent when it does not end.
+    """
     result = await sandbox.run(
         f"{{\n{command}\n}} 2> /dev/null | head -c {limit + 1}",
         user="root",
@@ -98,4 +102,6 @@ async def _output(sandbox: Sandbox, command: str, artifacts: Artifacts, limit: i
         timeout=_TIMEOUT,
         output_limit=limit + 1,  # that `head` is the agent's
     )
+    if result.timed_out:
+        raise SandboxSilent(f"its files could not be read within {_TIMEOUT:g} s")
     return await asyncio.to_thread(artifacts.put, result.stdout)

@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterable, Mapping
 
 from envfarm.envs.changes import IGNORED, MAX_TREE, Entry, TooLarge, read_tree, tar_of
-from envfarm.toolbox.errors import SandboxError
+from envfarm.toolbox.errors import SandboxError, SandboxSilent
 from envfarm.toolbox.sandboxes.base import Sandbox
 
-_TIMEOUT = 300.0  # seconds
+_TIMEOUT = 120.0  # seconds
 _HOLES = "{ tar --version 2>/dev/null | grep -q GNU && holes=--sparse || holes=; }"  # else 100 GB of nothing are read
 
 
@@ -21,7 +21,8 @@ async def fetch_tree(
     """The files and links below a folder, without ignored names.
 
     What arrives is what root of that sandbox wants us to see, which is as good as what is there: it is only ever data.
-    Raises TooLarge, ValueError (not a folder, or its `tar` does not give one), SandboxError.
+    Raises TooLarge, ValueError (not a folder, or its `tar` does not give one), SandboxSilent (its `tar` does not end),
+    SandboxError.
     """
     excluded = " ".join(shlex.quote(f"--exclude={name}") for name in (*IGNORED, *skip))
     result = await sandbox.run(
@@ -32,7 +33,7 @@ async def fetch_tree(
         output_limit=MAX_TREE + 1,
     )
     if result.timed_out:
-        raise SandboxError(f"{path} could not be read within {_TIMEOUT:g} s")
+        raise SandboxSilent(f"{path} could not be read within {_TIMEOUT:g} s")
     if len(result.stdout) > MAX_TREE:
         raise TooLarge(f"the repository is larger than {MAX_TREE >> 20} MiB")
     if result.exit_code != 0:

@@ -16,7 +16,7 @@ from envfarm.envs.trees import fetch_tree, lay
 from envfarm.tasks.runners.base import Outcome, Runner
 from envfarm.tasks.runners.run import TestRun, root, run_tests
 from envfarm.tasks.spec import Task
-from envfarm.toolbox.errors import SandboxError, TaskError
+from envfarm.toolbox.errors import SandboxError, SandboxSilent, TaskError
 from envfarm.toolbox.sandboxes.base import Sandbox, SandboxSpec
 
 TESTS = "/verifier/tests"
@@ -141,8 +141,8 @@ async def pristine_tree(task: Task, runner: Runner, sandbox: Sandbox) -> dict[st
     repository = task.config.envfarm.repository
     try:
         return await fetch_tree(sandbox, repository, skip=BUILT.get(runner.name, ()))
-    except ValueError as error:
-        raise SandboxError(f"the verifier's image has no repository: {error}") from None
+    except (ValueError, SandboxSilent) as error:
+        raise SandboxError(f"the verifier's image has no repository that can be read: {error}") from None
 
 
 def _plant(bench: _Bench, make: Callable[..., Planted], rng: random.Random) -> Planted:

@@ -9,12 +9,14 @@ from sqlalchemy import bindparam, update
 
 from envfarm.envs.base import Reward, ScoreContext
 from envfarm.orchestrator import tables
+from envfarm.orchestrator.blame import Blame
 from envfarm.orchestrator.changes import Change
 from envfarm.orchestrator.codec import dump
 from envfarm.orchestrator.core import INSERT_ARTIFACT, Core
 from envfarm.orchestrator.episodes import Episode, happened
 from envfarm.orchestrator.store import StoreError
 from envfarm.toolbox.errors import Conflict, FarmError, SandboxError, SandboxLost
+from envfarm.toolbox.sandboxes.base import Sandbox
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,7 @@ class Scoring:
     def __init__(self, core: Core) -> None:
         self.core = core
         self._collecting = asyncio.Semaphore(_COLLECTS)
+        self._blame = Blame(core)
 
     async def begin(
         self, episode: Episode, *, terminated: bool, truncated: bool, reason: str | None, also: Change | None = None
@@ -63,7 +66,10 @@ class Scoring:
         try:
             if episode.evidence is None:
                 async with self._collecting:
-                    await self._collect(episode)
+                    broken = await self._collect(episode)
+                if broken is not None:
+                    await self._reward(episode, broken, 0)
+                    return
             if not episode.play.env.needs_sandbox(episode.play.task):
                 self.core.give_back(episode)
             reward, attempts = await self._attempts(episode)
@@ -82,9 +88,9 @@ class Scoring:
             log.exception("%s: scoring failed", episode.id)
             await self.core.fail(episode, f"scoring failed: {type(error).__name__}: {error}")
 
-    def _context(self, episode: Episode) -> ScoreContext:
+    def _context(self, episode: Episode, sandbox: Sandbox | None) -> ScoreContext:
         return ScoreContext(
-            sandbox=episode.sandbox,
+            sandbox=sandbox,
             fresh=self.core.toolbox.fresh,
             images=self.core.images,
             artifacts=self.core.artifacts,
@@ -92,12 +98,23 @@ class Scoring:
             saved=dict(episode.evidence or {}),
         )
 
-    async def _collect(self, episode: Episode) -> None:
-        """Save what scoring needs from the agent's sandbox. Raises SandboxError when that is gone."""
+    async def _collect(self, episode: Episode) -> Reward | None:
+        """Save what scoring needs from the agent's sandbox; the reward, when the agent broke that.
+
+        Raises SandboxError when it is gone.
+        """
+        play = episode.play
         saved: dict[str, str] = {}
+
+        async def collect(sandbox: Sandbox | None) -> dict[str, str]:
+            return await play.env.collect(play.task, self._context(episode, sandbox))
+
         for attempt in range(self.core.settings.score_attempts):
             try:
-                saved = await episode.play.env.collect(episode.play.task, self._context(episode))
+                found = await self._blame.collect(episode, collect)
+                if isinstance(found, Reward):
+                    return found
+                saved = found
                 break
             except SandboxLost:
                 raise
@@ -112,6 +129,7 @@ class Scoring:
         change.events.append(happened(episode, "episode.collected", evidence=saved))
         await self.core.store.write(change)
         episode.evidence = saved
+        return None
 
     async def _attempts(self, episode: Episode) -> tuple[Reward | SandboxError, int]:
         """The reward, or the last fault, and how many attempts it took."""
@@ -119,7 +137,7 @@ class Scoring:
         while True:
             attempt += 1
             try:
-                return await episode.play.env.score(episode.play.task, self._context(episode)), attempt
+                return await episode.play.env.score(episode.play.task, self._context(episode, episode.sandbox)), attempt
             except SandboxError as error:
                 log.warning("%s: scoring attempt %d failed: %s", episode.id, attempt, error)
                 if attempt >= self.core.settings.score_attempts:

@@ -9,13 +9,14 @@ import time
 from collections.abc import Sequence
 
 from envfarm.orchestrator import records
+from envfarm.orchestrator.blame import FELL_SILENT
 from envfarm.orchestrator.changes import Change
 from envfarm.orchestrator.codec import dump
 from envfarm.orchestrator.core import Core
 from envfarm.orchestrator.episodes import Episode, Step, happened
 from envfarm.orchestrator.jobs import Scoring
 from envfarm.orchestrator.schemas import Call, CallResult, StepInfo, StepRequest, StepView
-from envfarm.toolbox.errors import Conflict, FarmError, Gone, NotFound, SandboxError, SandboxLost
+from envfarm.toolbox.errors import Conflict, FarmError, Gone, NotFound, SandboxError, SandboxLost, SandboxSilent
 from envfarm.toolbox.tools.base import ToolContext, ToolResult
 from envfarm.toolbox.tools.call import call_tool
 
@@ -155,7 +156,12 @@ class Steps:
                 _cut(step, "time")
                 break
             call = step.calls[index]
-            result = await self._call(episode, step, index, call, left)
+            try:
+                result = await self._call(episode, step, index, call, left)
+            except SandboxSilent as error:  # perhaps the agent's doing, and then no way round a score
+                log.warning("%s: %s", episode.id, error)
+                _cut(step, FELL_SILENT)
+                break
             step.resumed = False
             step.results.append(records.result_of(call, result))
             self._judge(episode, step, result)

@@ -12,6 +12,7 @@ FarmError
     ├── BackendUnavailable  no engine, no cluster
     ├── SandboxStartError   the sandbox could not be started
     └── SandboxLost         it died under us: killed, evicted, out of memory, engine gone; `cause` says which
+        └── SandboxSilent   it runs and does not answer: the farm is too slow, or the agent broke it
 
 FileProblem (not a FarmError) is the answer to a file operation that the *caller* got wrong: missing, a directory,
 unreadable, no space. It is an observation.
@@ -104,11 +105,18 @@ class SandboxStartError(SandboxError):
 
 
 class SandboxLost(SandboxError):
-    """The sandbox died under us; `cause` is one of killed, oom, removed, engine, stream."""
+    """The sandbox died under us; `cause` is one of killed, oom, removed, engine, stream, silent."""
 
     def __init__(self, message: str, *, cause: str) -> None:
         super().__init__(message)
         self.cause = cause
+
+
+class SandboxSilent(SandboxLost):
+    """It runs and does not answer: the farm is too slow, or the agent broke it; `orchestrator.blame` finds out."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, cause="silent")
 
 
 class FileProblem(Exception):

@@ -16,7 +16,7 @@ from envfarm.envs.changes import Changes, Entry, pack, unpack
 from envfarm.envs.swe import SweEnvironment
 from envfarm.tasks.spec import FarmTable, Task, TaskConfig
 from envfarm.toolbox.artifacts import Artifacts
-from envfarm.toolbox.errors import SandboxError, SandboxLost, TaskError
+from envfarm.toolbox.errors import SandboxError, SandboxLost, SandboxSilent, TaskError
 from envfarm.toolbox.sandboxes.docker import DockerBackend
 
 OWNER = f"test-swe-{os.getpid()}"
@@ -92,6 +92,17 @@ async def test_hostile_trees_are_taken_as_data(context):
     assert found.written[b"\xe9".decode("utf-8", "surrogateescape")] == Entry("file", b"x")
     assert not any(path.startswith(".git/") for path in found.written)
     assert "pipe" in found.left_out
+
+
+async def test_a_tar_that_hangs_is_a_silent_sandbox(context, monkeypatch):
+    env = SweEnvironment()
+    await env.collect(TASK, context)  # reads the untouched tree, which then need not be read in so short a time
+    monkeypatch.setattr(trees, "_TIMEOUT", 2.0)
+    await context.sandbox.run(
+        "rm /bin/tar; printf '#!/bin/sh\\nsleep 1000\\n' > /bin/tar; chmod +x /bin/tar", user="root"
+    )
+    with pytest.raises(SandboxSilent):
+        await env.collect(TASK, context)
 
 
 async def test_a_file_of_holes_is_left_out(context):

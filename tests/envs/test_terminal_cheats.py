@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from envfarm.envs import take
 from envfarm.envs.base import Reward, ScoreContext
 from envfarm.envs.terminal import TerminalEnvironment
 from envfarm.tasks.folder import load
 from envfarm.tasks.images import TaskImages
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.artifacts import Artifacts
-from envfarm.toolbox.errors import SandboxError
+from envfarm.toolbox.errors import SandboxError, SandboxSilent
 from envfarm.toolbox.prepare import start_prepared
 from envfarm.toolbox.sandboxes.base import Sandbox, SandboxSpec
 from envfarm.toolbox.sandboxes.docker import DockerBackend
@@ -194,6 +195,17 @@ async def test_a_cheat_that_fools_a_plain_grader_earns_nothing(bench: Callable[.
 async def test_a_forgery_earns_nothing(bench: Callable[..., Bench], name: str) -> None:
     _, reward = await bench().grade(FORGERIES[name], plain=False)
     assert reward is None or reward.value in (0.0, None)
+
+
+async def test_a_find_that_hangs_is_a_silent_sandbox(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(take, "_TIMEOUT", 2.0)
+    one = bench()
+    async with one.fresh(await one.env.spec(one.task, one.images)) as sandbox:
+        await sandbox.run("printf '#!/bin/sh\\nsleep 1000\\n' > /usr/bin/find")
+        with pytest.raises(SandboxSilent):
+            await one.env.collect(one.task, ScoreContext(sandbox, one.fresh, one.images, one.artifacts))
 
 
 async def test_work_that_goes_on_while_it_is_scored_earns_nothing(bench: Callable[..., Bench]) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 
-from envfarm.toolbox.errors import SandboxError, SandboxLost
+from envfarm.toolbox.errors import SandboxError, SandboxLost, SandboxSilent
 from envfarm.toolbox.sandboxes import scripts
 from envfarm.toolbox.sandboxes.base import OUTPUT_LIMIT, ExecResult
 from envfarm.toolbox.sandboxes.replay import History, Replay
@@ -67,7 +67,7 @@ class Shell(Supervisor):
             async with asyncio.timeout(ANSWER):
                 answer = await replay.answer
         except TimeoutError:
-            self.fail(SandboxLost(f"the sandbox's main process did not answer in {ANSWER:g} s", cause="stream"))
+            self.fail(SandboxSilent(f"the sandbox's main process did not answer in {ANSWER:g} s"))
             raise self.lost from None
         head, *labels = answer.split()
         kind, last, slot = head.decode().split(":")
@@ -255,7 +255,7 @@ class Shell(Supervisor):
 
     async def _drop(self, token: str, answer: asyncio.Future[tuple[bytes, bytes]]) -> None:
         with contextlib.suppress(SandboxLost):  # the next call says so
-            _, rest = await self.answered(token, answer, ANSWER)
+            _, rest = await self.answered(token, answer)
             self.litter.append(rest.partition(b":")[2].decode())
 
     async def _ended(self, pending: Pending, slot: object, started: float, timeout: float) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from itertools import count
 
-from envfarm.toolbox.errors import FileProblem, SandboxError, SandboxLost
+from envfarm.toolbox.errors import FileProblem, SandboxError, SandboxLost, SandboxSilent
 from envfarm.toolbox.sandboxes.base import OUTPUT_LIMIT, ExecResult, Output, Sandbox, SandboxInfo, SandboxSpec
 
 
@@ -50,7 +50,11 @@ class SimulatedBackend:
         """Take back a sandbox of this process. Raises SandboxLost."""
         if sandbox_id not in self.sandboxes:
             raise SandboxLost(f"no sandbox {sandbox_id}", cause="removed")
-        return self.sandboxes[sandbox_id]
+        sandbox = self.sandboxes[sandbox_id]
+        if sandbox.silent == "until attached":
+            sandbox.silent = ""
+        sandbox._check()
+        return sandbox
 
     async def find(self, owner: str) -> list[SandboxInfo]:
         """Every living sandbox of that owner."""
@@ -74,6 +78,10 @@ class SimulatedBackend:
         """Let a sandbox die: whatever is asked of it from now on raises SandboxLost."""
         self.sandboxes.pop(sandbox_id, None)
 
+    def silence(self, sandbox_id: str, *, for_ever: bool = True) -> None:
+        """Let whatever is asked of a sandbox raise SandboxSilent, until it is attached again or `for_ever`."""
+        self.sandboxes[sandbox_id].silent = "for ever" if for_ever else "until attached"
+
     def _add(self, sandbox: SimulatedSandbox) -> SimulatedSandbox:
         self.sandboxes[sandbox.id] = sandbox
         self.most = max(self.most, len(self.sandboxes))
@@ -83,7 +91,9 @@ class SimulatedBackend:
 class SimulatedSandbox:
     """A dictionary of files that answers a few commands."""
 
-    __slots__ = ("_backend", "_last", "_lock", "_sessions", "created", "files", "id", "lease", "owner", "spec")
+    __slots__ = (
+        "_backend", "_last", "_lock", "_sessions", "created", "files", "id", "lease", "owner", "silent", "spec"
+    )  # fmt: skip
 
     def __init__(self, backend: SimulatedBackend, id: str, spec: SandboxSpec, owner: str, lease: str) -> None:
         self._backend = backend
@@ -92,6 +102,7 @@ class SimulatedSandbox:
         self.owner = owner
         self.lease = lease
         self.created = time.time()
+        self.silent = ""
         self.files: dict[str, bytes] = {}
         self._sessions: dict[str, str] = {}
         self._last: tuple[str, ExecResult] | None = None
@@ -218,6 +229,8 @@ class SimulatedSandbox:
     def _check(self) -> None:
         if self.id not in self._backend.sandboxes:
             raise SandboxLost(f"sandbox {self.id} is gone", cause="removed")
+        if self.silent:
+            raise SandboxSilent(f"sandbox {self.id} did not answer")
 
 
 class _Shell:

@@ -7,7 +7,7 @@ import hashlib
 import secrets
 from typing import Protocol
 
-from envfarm.toolbox.errors import SandboxLost
+from envfarm.toolbox.errors import SandboxLost, SandboxSilent
 from envfarm.toolbox.sandboxes import scripts
 from envfarm.toolbox.sandboxes.replay import Replay
 from envfarm.toolbox.sandboxes.session import Pending
@@ -88,7 +88,7 @@ class Supervisor:
         self.wire.write(b"\n" + frame if self.kind == "sh" else frame)
 
     async def ask(
-        self, op: str, slot: object = "-", ident: str = "-", *, timeout: float = ANSWER
+        self, op: str, slot: object = "-", ident: str = "-", *, timeout: float | None = None
     ) -> tuple[bytes, bytes]:
         """Send a frame that the supervisor itself answers; returns the answer's kind and arguments."""
         token = self.token()
@@ -115,14 +115,15 @@ class Supervisor:
         return answer
 
     async def answered(
-        self, token: str, answer: asyncio.Future[tuple[bytes, bytes]], timeout: float
+        self, token: str, answer: asyncio.Future[tuple[bytes, bytes]], timeout: float | None = None
     ) -> tuple[bytes, bytes]:
-        """Wait for an answer. Raises SandboxLost when none comes."""
+        """Wait for an answer, for ANSWER seconds or another time. Raises SandboxSilent when none comes, SandboxLost."""
+        timeout = ANSWER if timeout is None else timeout
         try:
             async with asyncio.timeout(timeout):
                 return await asyncio.shield(answer)  # a caller that is cancelled leaves it to be waited for
         except TimeoutError:
-            self.fail(SandboxLost(f"the sandbox's main process did not answer in {timeout:g} s", cause="stream"))
+            self.fail(SandboxSilent(f"the sandbox's main process did not answer in {timeout:g} s"))
             raise self.lost from None
         finally:
             self._asked.pop(token.encode(), None)

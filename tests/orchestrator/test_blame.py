@@ -1,0 +1,78 @@
+"""A sandbox that does not answer: 0 when the agent broke it, null when the farm may have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from envfarm.envs.base import ScoreContext
+from envfarm.orchestrator.farm import Farm
+from envfarm.orchestrator.schemas import Call, EpisodeRequest, FinishRequest, StepRequest, StepView
+from envfarm.tasks.spec import Task
+from envfarm.toolbox.errors import SandboxSilent
+from envfarm.toolbox.sandboxes.simulated import SimulatedBackend
+
+
+async def step(farm: Farm, id: str, name: str = "s") -> StepView:
+    call = Call(name="bash", arguments={"command": "echo 1 > /mark"})
+    view = await farm.step(id, StepRequest(step_id=name, calls=[call]))
+    assert view is not None
+    return view
+
+
+async def started(farm: Farm) -> str:
+    id = (await farm.create(EpisodeRequest(task_id="toy/one")))[0].id
+    await step(farm, id)
+    return id
+
+
+async def test_an_agent_that_broke_its_sandbox_gets_0(farm: Farm, backend: SimulatedBackend) -> None:
+    id = await started(farm)
+    backend.silence(*backend.sandboxes)
+    await farm.finish(id, FinishRequest())
+    reward = await farm.reward(id, wait=10)
+    assert (reward.status, reward.value) == ("done", 0.0)
+    assert "broke its sandbox" in (reward.reason or "")
+    assert (await farm.episode(id)).state == "scored"
+    assert not backend.sandboxes
+
+
+async def test_so_does_one_whose_sandbox_falls_silent_in_a_step(farm: Farm, backend: SimulatedBackend) -> None:
+    id = await started(farm)
+    backend.silence(*backend.sandboxes)
+    view = await step(farm, id, "t")
+    assert (view.truncated, view.info.reason, view.results) == (True, "sandbox", [])
+    assert await step(farm, id, "t") == view
+    reward = await farm.reward(id, wait=10)
+    assert (reward.status, reward.value) == ("done", 0.0)
+
+
+async def test_a_farm_that_was_slow_for_a_moment_scores_all_the_same(farm: Farm, backend: SimulatedBackend) -> None:
+    id = await started(farm)
+    backend.silence(*backend.sandboxes, for_ever=False)
+    await farm.finish(id, FinishRequest())
+    assert (await farm.reward(id, wait=10)).value == 1.0
+
+
+async def test_a_step_that_a_slow_farm_cut_is_no_zero(farm: Farm, backend: SimulatedBackend) -> None:
+    id = await started(farm)
+    backend.silence(*backend.sandboxes, for_ever=False)
+    assert (await step(farm, id, "t")).info.reason == "sandbox"
+    reward = await farm.reward(id, wait=10)
+    assert (reward.status, reward.value) == ("error", None)
+    assert "too slow" in (reward.reason or "")
+
+
+async def test_where_an_untouched_sandbox_is_silent_too_it_is_no_zero(
+    farm: Farm, toy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent(self: object, task: Task, context: ScoreContext) -> dict[str, str]:
+        raise SandboxSilent("it does not answer")
+
+    monkeypatch.setattr(toy, "collect", silent)
+    id = await started(farm)
+    await farm.finish(id, FinishRequest())
+    reward = await farm.reward(id, wait=10)
+    assert (reward.status, reward.value) == ("error", None)
+    assert "an untouched one" in (reward.reason or "")
