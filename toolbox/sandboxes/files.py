@@ -90,9 +90,9 @@ async def write(shell: Shell, path: str, data: bytes, *, mode: int | None, prefi
     result = None
     if len(data) <= INLINE and b"\0" not in data:
         result = await attempt("", f"printf %s {quote(data.decode('utf-8', 'surrogateescape'))}")
-    if result is None or (result.exit_code == 1 and not result.stderr):  # busybox's printf does not say why it fails
+    if result is None or _reason(result) == "other":  # not every shell's printf says why it fails
         place = quote(await spool(shell, data))
-        result = await attempt(f"exec 205<{place}; rm -f {place}; ", "cat <&205")
+        result = await attempt(f"exec 8<{place}; rm -f {place}; ", "cat <&8")
     _check(result, path, "write")
 
 
@@ -101,8 +101,8 @@ async def put_tree(shell: Shell, tar: bytes, path: str) -> None:
     place, name = quote(await spool(shell, tar)), quote(path)
     result = await _script(
         shell,
-        f"( exec 2>&203; exec 205<{place}; rm -f {place}; mkdir -p -- {name} && "
-        f"tar --numeric-owner -xpf - -C {name} <&205 )",
+        f"( exec 2>&9; exec 8<{place}; rm -f {place}; mkdir -p -- {name} && "
+        f"tar --numeric-owner -xpf - -C {name} <&8 )",
     )
     _check(result, path, "unpack into")
 
@@ -153,7 +153,7 @@ def _pruned(data: bytes, names: set[str]) -> bytes:
 async def _script(shell: Shell, text: str, limit: int = 0) -> ExecResult:
     """Run a script that should print at most `limit` bytes, which the sandbox's own tools may not keep to."""
     most = limit + _SLACK
-    result = await shell.script(f"exec 2>&203\n{text}", timeout=TIMEOUT, limit=most, bounded=True)
+    result = await shell.script(f"exec 2>&9\n{text}", timeout=TIMEOUT, limit=most, bounded=True)
     if result.truncated:
         raise FileProblem(f"more than {most} bytes came back", reason="space")
     if result.timed_out:
@@ -197,8 +197,14 @@ def _check(result: ExecResult, path: str, verb: str) -> None:
         raise FileProblem(f"{path} is a directory", reason="directory")
     if code == _SPECIAL:
         raise FileProblem(f"{path} is not a regular file or a directory", reason="other")
-    reason = next((reason for text, reason in _REASONS if text in result.stderr), "other")
-    raise FileProblem(f"cannot {verb} {path}: {_last(result.stderr)}", reason=reason)
+    raise FileProblem(f"cannot {verb} {path}: {_last(result.stderr)}", reason=_reason(result) or "other")
+
+
+def _reason(result: ExecResult) -> str | None:
+    """Why a script failed, by what its tools said; None when it did not fail, or says so by its exit code."""
+    if result.exit_code in (0, _MISSING, _DIRECTORY, _SPECIAL):
+        return None
+    return next((reason for text, reason in _REASONS if text in result.stderr), "other")
 
 
 def _last(stderr: bytes) -> str:
