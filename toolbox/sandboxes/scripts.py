@@ -102,9 +102,7 @@ def one_shot(
         inner = quote(f'{fetch}; exec 3<&-; eval "$c"')
         outer = "4<&5 5<&-" if stdin is not None else "4</dev/null"
         lines.append(
-            "{ "
-            + f"printf %s {quote(command)} | ( {prefix}{shell(kind)} -c {inner} 3<&0 0<&4 4<&- )"
-            + f"; }} {outer}"
+            "{ " + f"printf %s {quote(command)} | ( {prefix}{shell(kind)} -c {inner} 3<&0 0<&4 4<&- )" + f"; }} {outer}"
         )
     lines.append(")")
     return "\n".join(line for line in lines if line)

@@ -1,5 +1,6 @@
 # The supervisor: the sandbox's main process. It reads frames on standard input and never evaluates a model's text.
-# A frame is a header of 128 bytes, `@ OP TOKEN LENGTH LINES SLOT` and blanks and a newline, then LENGTH bytes.
+# A frame is a line, `@ OP TOKEN LENGTH LINES SLOT ID`, then LENGTH bytes that end with the token; to bash, which reads
+# faster so, the line is always 128 bytes long. Root in the sandbox can put bytes among them, and take some away: `foreign` gets back into step.
 # What it and its helpers answer are markers on both outputs: RS, `ef:`, TOKEN, `:`, kind, `:`, arguments, newline.
 # Some shells know descriptors of one digit only, so here is who has which:
 #   supervisor   0 frames, 1 and 2 outputs, 7 the pipe of the session that had a command last
@@ -15,6 +16,7 @@ locale=
 if [ "${LC_ALL+x}" ]; then locale=LC_ALL=$LC_ALL; unset LC_ALL; fi
 LC_ALL=C
 me=$$
+hello=$1 # the farm's first token, and the line that ends whatever still waits for bytes
 keepers= # process ids of the helpers that watch the sessions
 oneshot= # and of the one that watches the last script
 keeper=  # the one whose command began last
@@ -22,18 +24,21 @@ slots=   # sessions that there are, with keeper_SLOT, label_SLOT and state_SLOT 
 current=- # and the one whose pipe is on 7
 mark=0   # when the last command began
 last=- last_slot=- # the last command that had an id
+taken=-  # the last command
 pids=    # process ids at the last look, with parent_PID and born_PID of each
 
 if [ -n "${BASH_VERSION-}" ] && command -v bash >/dev/null; then
   kind=bash
   header() { IFS= read -r -N 128 frame; }
-  payload() { text=; [ "$1" = 0 ] || IFS= read -r -N "$1" text; }
+  payload() { bounded "$1" && IFS= read -r -N "$1" text && whole "$token"; }
+  foreign() { case $frame in *"$newline") ;; *) IFS= read -r frame ;; esac; }
   pipe() { eval "{ exec 7<> <(:); } 2>/dev/null"; }
 else
   kind=sh
   header() { IFS= read -r frame; }
   payload() {
     text=
+    bounded "$1" && bounded "$2" || return
     if [ "$1" -gt 2000 ]; then
       text=$(dd bs=65536 count="$1" iflag=fullblock,count_bytes 2>/dev/null; echo x)
       text=${text%x}
@@ -45,6 +50,7 @@ else
         left=$((left - 1))
       done
     fi
+    whole "$token$newline"
   }
   pipe() {
     place "$token" && mkfifo "$placed" && command exec 7<>"$placed"
@@ -52,6 +58,7 @@ else
     rm -f "$placed"
     return "$1"
   }
+  foreign() { :; }
 fi
 newline='
 '
@@ -59,6 +66,12 @@ newline='
 say() { printf '\036ef:%s:%s\n' "$1" "$2"; printf '\036ef:%s:%s\n' "$1" "$2" >&2; }
 
 status() { return "$1"; }
+
+# Cut the end off a payload. Without it, it is not what the farm sent, and the farm finds out and sends it again.
+whole() { sent=$text text=${text%"$1"}; [ "$sent" != "$text" ]; }
+
+# No frame of the farm's is longer, and a longer one could not be ended.
+bounded() { case $1 in '' | *[!0-9]* | [2-9]??????? | ?????????*) return 1 ;; esac; }
 
 # A name that nothing has, in the first folder that can be written to.
 place() {
@@ -237,19 +250,24 @@ stash() {
 serve() {
   while header; do
     set -- $frame
-    [ "$1" = @ ] || continue
+    case $1:$3$4$5$6$7 in
+    @:*[!0-9a-f-]*) foreign; continue ;;
+    @:*) ;;
+    *) foreign; continue ;;
+    esac
     op=$2 token=$3 length=$4 lines=$5 slot=$6 id=$7
     case $op in
     run) # a script of the farm's, watched to its end
-      payload "$length" "$lines"
+      payload "$length" "$lines" || { foreign; continue; }
       [ "$id" = - ] || last=$id last_slot=$slot
+      taken=$token
       began
       say "$token" b
       ( exec 7>&-; alone; eval "$text"; ended "$token" "e:$?" ) </dev/null &
       keeper=$! oneshot=$!
       ;;
     open) # a session: its shell reads commands from a pipe that only we and its keeper hold
-      payload "$length" "$lines"
+      payload "$length" "$lines" || { foreign; continue; }
       began
       eval "old=\${keeper_$slot-}"
       if [ -n "$old" ]; then keepers="${keepers%%" $old "*} ${keepers#*" $old "}"; start
@@ -259,8 +277,9 @@ serve() {
       fi
       ;;
     send) # a command for a session, passed on unread
-      payload "$length" "$lines"
+      payload "$length" "$lines" || { foreign; continue; }
       [ "$id" = - ] || last=$id last_slot=$slot
+      taken=$token
       began
       eval "keeper=\$keeper_$slot"
       if [ "$slot" != "$current" ]; then
@@ -272,16 +291,25 @@ serve() {
       if [ "$length" -le 4096 ]; then printf %s "$text" >&7
       else ( printf %s "$text" >&7 ) 2>/dev/null & fi
       ;;
-    spool) # bytes for a file in a place that nothing else knows
-      place "$token"
-      { dd bs=65536 count="$slot" iflag=fullblock,count_bytes | { set -C; cat >"$placed"; rc=$?; cat >/dev/null; status "$rc"; }; } 2>/dev/null
+    spool) # bytes for a file in a place that nothing else knows, or more of them
+      bounded "$length" || continue
+      [ "$id" != - ] || { place "$token"; spooled=$placed; }
+      {
+        dd bs=65536 count="$length" iflag=fullblock,count_bytes | {
+          if [ "$id" = - ]; then set -C; cat >"$spooled"; else cat >>"$spooled"; fi
+          rc=$?
+          cat >/dev/null
+          status "$rc"
+        }
+      } 2>/dev/null
       rc=$?
-      until read -r line && [ "$line" = "$token" ]; do :; done
-      say "$token" "s:$rc:$placed"
+      while read -r line; do case $line in "$token" | "$hello") break ;; esac; done
+      say "$token" "s:$rc:$spooled"
       ;;
+    missed) say "$token" "s:75:" ;; # a spool that was not answered before this was not taken
     look) # is the watcher of this session, or of the last script, alive?
       [ "$slot" = - ] || eval "keeper=\$keeper_$slot"
-      if alive "$keeper" || alive "$id"; then say "$token" a; else wait "$keeper" 2>/dev/null; say "$token" "g:$?"; fi
+      if alive "$keeper" || alive "$id"; then say "$token" "a:$taken"; else wait "$keeper" 2>/dev/null; say "$token" "g:$?:$taken"; fi
       ;;
     kill) orphan=$id born=$mark; since; kill_those ours; say "$token" "k:$?" ;;
     clear)
