@@ -1,6 +1,7 @@
 # The supervisor: the sandbox's main process. It reads frames on standard input and never evaluates a model's text.
 # A frame is a line, `@ OP TOKEN LENGTH LINES SLOT ID`, then LENGTH bytes that end with the token; to bash, which reads
-# faster so, the line is always 128 bytes long. Root in the sandbox can put bytes among them, and take some away: `foreign` gets back into step.
+# faster so, the line is always 128 bytes long. Root in the sandbox can put bytes among them, and take some away:
+# `foreign` gets back into step, and a payload without its token is left for the farm to send again.
 # What it and its helpers answer are markers on both outputs: RS, `ef:`, TOKEN, `:`, kind, `:`, arguments, newline.
 # Some shells know descriptors of one digit only, so here is who has which:
 #   supervisor   0 frames, 1 and 2 outputs, 7 the pipe of the session that had a command last
@@ -25,12 +26,14 @@ current=- # and the one whose pipe is on 7
 mark=0   # when the last command began
 last=- last_slot=- # the last command that had an id
 taken=-  # the last command
+# lengths that no frame of the farm's has, because no flood of its would end the wait for so much
+long=*:[2-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9]:* longer=*:[0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9]*:*
 pids=    # process ids at the last look, with parent_PID and born_PID of each
 
 if [ -n "${BASH_VERSION-}" ] && command -v bash >/dev/null; then
   kind=bash
   header() { IFS= read -r -N 128 frame; }
-  payload() { bounded "$1" && IFS= read -r -N "$1" text && whole "$token"; }
+  payload() { IFS= read -r -N "$1" sent && text=${sent%"$token"} && [ "$text" != "$sent" ]; }
   foreign() { case $frame in *"$newline") ;; *) IFS= read -r frame ;; esac; }
   pipe() { eval "{ exec 7<> <(:); } 2>/dev/null"; }
 else
@@ -38,7 +41,6 @@ else
   header() { IFS= read -r frame; }
   payload() {
     text=
-    bounded "$1" && bounded "$2" || return
     if [ "$1" -gt 2000 ]; then
       text=$(dd bs=65536 count="$1" iflag=fullblock,count_bytes 2>/dev/null; echo x)
       text=${text%x}
@@ -50,7 +52,8 @@ else
         left=$((left - 1))
       done
     fi
-    whole "$token$newline"
+    sent=$text text=${text%"$token$newline"}
+    [ "$text" != "$sent" ]
   }
   pipe() {
     place "$token" && mkfifo "$placed" && command exec 7<>"$placed"
@@ -66,12 +69,6 @@ newline='
 say() { printf '\036ef:%s:%s\n' "$1" "$2"; printf '\036ef:%s:%s\n' "$1" "$2" >&2; }
 
 status() { return "$1"; }
-
-# Cut the end off a payload. Without it, it is not what the farm sent, and the farm finds out and sends it again.
-whole() { sent=$text text=${text%"$1"}; [ "$sent" != "$text" ]; }
-
-# No frame of the farm's is longer, and a longer one could not be ended.
-bounded() { case $1 in '' | *[!0-9]* | [2-9]??????? | ?????????*) return 1 ;; esac; }
 
 # A name that nothing has, in the first folder that can be written to.
 place() {
@@ -250,8 +247,8 @@ stash() {
 serve() {
   while header; do
     set -- $frame
-    case $1:$3$4$5$6$7 in
-    @:*[!0-9a-f-]*) foreign; continue ;;
+    case $1:$4:$5:$3$6$7 in
+    *[!@:0-9a-f-]* | $long | $longer) foreign; continue ;;
     @:*) ;;
     *) foreign; continue ;;
     esac
@@ -259,7 +256,7 @@ serve() {
     case $op in
     run) # a script of the farm's, watched to its end
       payload "$length" "$lines" || { foreign; continue; }
-      [ "$id" = - ] || last=$id last_slot=$slot
+      case $id in -) ;; *) last=$id last_slot=$slot ;; esac
       taken=$token
       began
       say "$token" b
@@ -278,21 +275,25 @@ serve() {
       ;;
     send) # a command for a session, passed on unread
       payload "$length" "$lines" || { foreign; continue; }
-      [ "$id" = - ] || last=$id last_slot=$slot
+      case $id in -) ;; *) last=$id last_slot=$slot ;; esac
       taken=$token
       began
       eval "keeper=\$keeper_$slot"
-      if [ "$slot" != "$current" ]; then
+      case $slot in
+      "$current") ;;
+      *)
         current=-
         { command exec 7<>"/proc/$keeper/fd/7"; } 2>/dev/null || continue
         current=$slot
-      fi
+        ;;
+      esac
       printf '\036ef:%s:b\n' "$token" >&2
-      if [ "$length" -le 4096 ]; then printf %s "$text" >&7
-      else ( printf %s "$text" >&7 ) 2>/dev/null & fi
+      case $length in
+      ? | ?? | ??? | [123]???) printf %s "$text" >&7 ;;
+      *) ( printf %s "$text" >&7 ) 2>/dev/null & ;;
+      esac
       ;;
     spool) # bytes for a file in a place that nothing else knows, or more of them
-      bounded "$length" || continue
       [ "$id" != - ] || { place "$token"; spooled=$placed; }
       {
         dd bs=65536 count="$length" iflag=fullblock,count_bytes | {
