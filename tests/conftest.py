@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -52,6 +53,14 @@ def docker_base(image: Callable[[str], str]) -> str:
 def docker_busybox(image: Callable[[str], str]) -> str:
     """An image with nothing in it but busybox."""
     return image("busybox")
+
+
+@pytest.fixture(scope="session")
+def docker_dash(engine: docker.DockerClient, docker_base: str) -> str:
+    """The Debian image without bash, so that its shell is dash."""
+    recipe = f'FROM {docker_base}\nRUN rm /bin/bash\nCMD ["sh"]\n'
+    engine.images.build(fileobj=io.BytesIO(recipe.encode()), tag="envfarm-tests/dash:1", network_mode="none", rm=True)
+    return "envfarm-tests/dash:1"
 
 
 @pytest.fixture(scope="session")

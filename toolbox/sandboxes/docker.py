@@ -291,7 +291,7 @@ class DockerBackend:
         line = " ".join(scripts.quote(word) for word in words)
         home = scripts.quote(sandbox.defaults.workdir)
         await sandbox.shell.script(
-            f"( restore; cd {home}; {prefix}{line} ) </dev/null >/dev/null 2>&1 203>&- &", timeout=START_TIMEOUT
+            f"( restore; cd {home}; {prefix}{line} ) </dev/null >/dev/null 2>&1 9>&- &", timeout=START_TIMEOUT
         )
 
     async def _log(self, container: str) -> str:

@@ -10,7 +10,7 @@ import re
 import tarfile
 from collections.abc import Sequence
 
-from envfarm.toolbox.errors import FileProblem
+from envfarm.toolbox.errors import FileProblem, SandboxLost
 from envfarm.toolbox.sandboxes.base import ExecResult
 from envfarm.toolbox.sandboxes.scripts import quote
 from envfarm.toolbox.sandboxes.shell import Shell
@@ -24,6 +24,8 @@ TIMEOUT = 600.0
 
 _GLOB = re.compile(r"([*?[\\])")
 _BLOCK, _CHUNK, _SLACK = 1 << 16, 1 << 18, 1 << 20
+_PART = 16 << 20  # the supervisor takes no longer frame
+_MISSED, _TRIES = b"75", 3
 _TAR = "envfarm-tar-ended "
 _MISSING, _DIRECTORY, _SPECIAL = 65, 66, 67
 _COPIED = re.compile(rb"^(\d+) bytes", re.MULTILINE)
@@ -40,26 +42,44 @@ _REASONS = (
 
 async def spool(shell: Shell, data: bytes) -> str:
     """Put bytes into a new file of a random name and return its path. Raises FileProblem when there is no room."""
+    path = ""
+    for start in range(0, len(data) or 1, _PART):
+        path = await _spool_part(shell, data[start : start + _PART], more=start > 0)
+    return path
+
+
+async def _spool_part(shell: Shell, data: bytes, *, more: bool) -> str:
+    """Put bytes into a new file, or `more` of them into the last one; again when they did not arrive."""
+    for _ in range(_TRIES):
+        code, path = await _send_part(shell, data, more)
+        if code == b"0":
+            return path
+        if code != _MISSED:
+            shell.litter.append(path)
+            raise FileProblem("no space is left in the sandbox for the bytes to put there", reason="space")
+    shell.fail(SandboxLost("what the farm sends does not reach the sandbox's main process", cause="stream"))
+    raise shell.lost
+
+
+async def _send_part(shell: Shell, data: bytes, more: bool) -> tuple[bytes, str]:
     token = shell.token()
     answer = shell.expect(token)
     assert shell.wire is not None
-    shell.send("spool", token, slot=len(data))
-    chunks = [data[start : start + _CHUNK] for start in range(0, len(data), _CHUNK)]
-    chunks.append(b"\n" + token.encode() + b"\n")
+    head = shell.head("spool", token, len(data), ident="a" if more else "-")
+    frame = head + data + f"\n{token}\n".encode()
+    chunks = [frame[start : start + _CHUNK] for start in range(0, len(frame), _CHUNK)]
     try:
         while chunks:
-            shell.wire.write(chunks.pop(0))
+            shell.send(chunks.pop(0))
             await shell.wire.drain()
-        _, rest = await shell.answered(token, answer, ANSWER + len(data) / 1e5)
+        again = shell.frame("missed", token)
+        _, rest = await shell.answered(token, answer, ANSWER + len(data) / 1e5, again=again)
     except asyncio.CancelledError:
         shell.wire.write(b"".join(chunks))  # the frame goes whole all the same
         shell.abandon_spool(token, answer)
         raise
     code, _, path = rest.partition(b":")
-    if code != b"0":
-        shell.litter.append(path.decode())
-        raise FileProblem("no space is left in the sandbox for the bytes to put there", reason="space")
-    return path.decode()
+    return code, path.decode()
 
 
 async def read(shell: Shell, path: str, limit: int | None = None) -> bytes:
@@ -90,9 +110,9 @@ async def write(shell: Shell, path: str, data: bytes, *, mode: int | None, prefi
     result = None
     if len(data) <= INLINE and b"\0" not in data:
         result = await attempt("", f"printf %s {quote(data.decode('utf-8', 'surrogateescape'))}")
-    if result is None or (result.exit_code == 1 and not result.stderr):  # busybox's printf does not say why it fails
+    if result is None or _reason(result) == "other":  # not every shell's printf says why it fails
         place = quote(await spool(shell, data))
-        result = await attempt(f"exec 205<{place}; rm -f {place}; ", "cat <&205")
+        result = await attempt(f"exec 8<{place}; rm -f {place}; ", "cat <&8")
     _check(result, path, "write")
 
 
@@ -101,8 +121,7 @@ async def put_tree(shell: Shell, tar: bytes, path: str) -> None:
     place, name = quote(await spool(shell, tar)), quote(path)
     result = await _script(
         shell,
-        f"( exec 2>&203; exec 205<{place}; rm -f {place}; mkdir -p -- {name} && "
-        f"tar --numeric-owner -xpf - -C {name} <&205 )",
+        f"( exec 2>&9; exec 8<{place}; rm -f {place}; mkdir -p -- {name} && tar --numeric-owner -xpf - -C {name} <&8 )",
     )
     _check(result, path, "unpack into")
 
@@ -153,7 +172,7 @@ def _pruned(data: bytes, names: set[str]) -> bytes:
 async def _script(shell: Shell, text: str, limit: int = 0) -> ExecResult:
     """Run a script that should print at most `limit` bytes, which the sandbox's own tools may not keep to."""
     most = limit + _SLACK
-    result = await shell.script(f"exec 2>&203\n{text}", timeout=TIMEOUT, limit=most, bounded=True)
+    result = await shell.script(f"exec 2>&9\n{text}", timeout=TIMEOUT, limit=most, bounded=True)
     if result.truncated:
         raise FileProblem(f"more than {most} bytes came back", reason="space")
     if result.timed_out:
@@ -197,8 +216,14 @@ def _check(result: ExecResult, path: str, verb: str) -> None:
         raise FileProblem(f"{path} is a directory", reason="directory")
     if code == _SPECIAL:
         raise FileProblem(f"{path} is not a regular file or a directory", reason="other")
-    reason = next((reason for text, reason in _REASONS if text in result.stderr), "other")
-    raise FileProblem(f"cannot {verb} {path}: {_last(result.stderr)}", reason=reason)
+    raise FileProblem(f"cannot {verb} {path}: {_last(result.stderr)}", reason=_reason(result) or "other")
+
+
+def _reason(result: ExecResult) -> str | None:
+    """Why a script failed, by what its tools said; None when it did not fail, or says so by its exit code."""
+    if result.exit_code in (0, _MISSING, _DIRECTORY, _SPECIAL):
+        return None
+    return next((reason for text, reason in _REASONS if text in result.stderr), "other")
 
 
 def _last(stderr: bytes) -> str:

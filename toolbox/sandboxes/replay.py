@@ -34,6 +34,7 @@ class Replay:
         """The stream is gone."""
         if not self.answer.done():
             self.answer.set_exception(error)
+            self.answer.exception()  # nobody may be waiting any more
 
     async def past(self, history: History) -> dict[int, bytes]:
         """Both streams up to and with the marker; empty where the log does not hold it."""

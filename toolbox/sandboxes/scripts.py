@@ -87,24 +87,22 @@ def one_shot(
     """A script that runs one command in a fresh shell; `stdin` is a spool's path."""
     lines = ["("]
     if stdin is not None:
-        lines.append(f"exec 205<{quote(stdin)}; rm -f {quote(stdin)}")
-    lines.append("exec 2>&203 203>&-")
+        lines.append(f"exec 5<{quote(stdin)}; rm -f {quote(stdin)}")
+    lines.append("exec 2>&9 9>&-")
     lines.append("restore")
     if cwd is not None:
         lines.append(f"cd -- {quote(cwd)} || exit 1")
     lines.append(exports(env).rstrip())
-    source = "</dev/null" if stdin is None else "0<&205 205<&-"
+    source = "</dev/null" if stdin is None else "0<&5 5<&-"
     size = len(encode(command))
     if size <= ARGUMENT_LIMIT:
         lines.append(f"{prefix}{shell(kind)} -c {quote(command)} {source}")
     else:
-        fetch = f"LC_ALL=C read -r -N {size} c <&209" if kind == "bash" else "c=$(cat <&209; echo x); c=${c%x}"
-        inner = quote(f'{fetch}; exec 209<&-; eval "$c"')
-        outer = "206<&205 205<&-" if stdin is not None else "206</dev/null"
+        fetch = f"LC_ALL=C read -r -N {size} c <&3" if kind == "bash" else "c=$(cat <&3; echo x); c=${c%x}"
+        inner = quote(f'{fetch}; exec 3<&-; eval "$c"')
+        outer = "4<&5 5<&-" if stdin is not None else "4</dev/null"
         lines.append(
-            "{ "
-            + f"printf %s {quote(command)} | ( {prefix}{shell(kind)} -c {inner} 209<&0 0<&206 206<&- )"
-            + f"; }} {outer}"
+            "{ " + f"printf %s {quote(command)} | ( {prefix}{shell(kind)} -c {inner} 3<&0 0<&4 4<&- )" + f"; }} {outer}"
         )
     lines.append(")")
     return "\n".join(line for line in lines if line)
@@ -122,14 +120,14 @@ def open_session(
     """A script that becomes a session's shell; with `restore` it takes up the state that the one before it left."""
     prelude = "unset ENVFARM; "
     if restore:
-        prelude += ". /proc/self/fd/204 2>/dev/null; "
+        prelude += ". /proc/self/fd/8 2>/dev/null; "
     text = prelude + session_program(kind).replace("@TOKEN@", token)
-    lines = ["(", "exec 2>&203 203>&-", "restore", exports(env).rstrip()]
+    lines = ["(", "exec 2>&9 9>&-", "restore", exports(env).rstrip()]
     if cwd is not None:
         lines.append(f"cd -- {quote(cwd)} 2>/dev/null || cd /")
     lines.append(f"ENVFARM={quote(text)}")
     lines.append("export ENVFARM")
-    lines.append(f"{prefix}{shell(kind)} -c 'eval \"$ENVFARM\"' 202>&1 203>&2 0</dev/null 1>/dev/null 2>/dev/null")
+    lines.append(f"{prefix}{shell(kind)} -c 'eval \"$ENVFARM\"' 9>&2 2>/dev/null 0<&7 7<&-")
     lines.append(")")
     return "\n".join(line for line in lines if line)
 

@@ -41,12 +41,26 @@ class Session:
 class Pending:
     """A command on its way."""
 
-    __slots__ = ("began", "bounded", "captures", "code", "died", "ended", "seen", "session", "waiter")
+    __slots__ = (
+        "began",
+        "bounded",
+        "captures",
+        "code",
+        "died",
+        "ended",
+        "frame",
+        "resent",
+        "seen",
+        "session",
+        "waiter",
+    )
 
     def __init__(self, limit: int | None, *, spool: bool, session: Session | None = None) -> None:
         self.session = session
         self.captures = {1: Capture(limit, spool=spool), 2: Capture(limit, spool=spool)}
         self.bounded = False
+        self.frame = b""  # what brought it; nothing when an earlier farm sent it
+        self.resent = 0
         self.began = False  # the shell has taken the command up
         self.seen: set[int] = set()
         self.code = 0

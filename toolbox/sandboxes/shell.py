@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 
-from envfarm.toolbox.errors import SandboxError, SandboxLost, SandboxSilent
+from envfarm.toolbox.errors import SandboxError, SandboxLost
 from envfarm.toolbox.sandboxes import scripts
 from envfarm.toolbox.sandboxes.base import OUTPUT_LIMIT, ExecResult
 from envfarm.toolbox.sandboxes.replay import History, Replay
@@ -17,6 +17,8 @@ LOOK_FIRST, LOOK_LAST = 0.25, 5.0
 """Seconds until the farm first asks whether a silent command's watcher lives, and between such looks at most."""
 PRELUDE = 5.0
 """Seconds in which a session's shell must take up the state of the one before it."""
+RESENDS = 3
+"""Times that a command goes again after the supervisor said that it never arrived."""
 
 
 class Shell(Supervisor):
@@ -47,7 +49,7 @@ class Shell(Supervisor):
     def _close_stream(self, pending: Pending, stream: int, code: bytes) -> None:
         self.reader.sinks[stream] = None
         pending.seen.add(stream)
-        pending.code = int(code)
+        pending.code = _number(code)
         if len(pending.seen) == 2:
             pending.ended = True
             pending.wake()
@@ -62,13 +64,9 @@ class Shell(Supervisor):
         """
         token = self.token()
         replay = self._replay = Replay(token.encode())
-        self.send("hello", token)
-        try:
-            async with asyncio.timeout(ANSWER):
-                answer = await replay.answer
-        except TimeoutError:
-            self.fail(SandboxSilent(f"the sandbox's main process did not answer in {ANSWER:g} s"))
-            raise self.lost from None
+        frame = self.frame("hello", token)
+        self.send(frame)
+        answer = await self.wait(replay.answer, None, frame)
         head, *labels = answer.split()
         kind, last, slot = head.decode().split(":")
         self.kind = "bash" if kind == "bash" else "sh"
@@ -122,7 +120,8 @@ class Shell(Supervisor):
         pending = Pending(limit, spool=spool)
         pending.bounded = bounded
         self._watch(token, pending)
-        self.send("run", token, scripts.encode(text), ident="-" if command_id is None else token)
+        pending.frame = self.frame("run", token, scripts.encode(text), ident="-" if command_id is None else token)
+        self.send(pending.frame)
         return await self._result(token, pending, "-", timeout)
 
     async def command(
@@ -145,7 +144,8 @@ class Shell(Supervisor):
             self._pending = pending
             if not session.live:
                 self._open(session, tool)
-            self.send("send", token, body, session.slot, "-" if command_id is None else token)
+            pending.frame = self.frame("send", token, body, session.slot, "-" if command_id is None else token)
+            self.send(pending.frame)
             result = await self._result(token, pending, session.slot, timeout)
             if not pending.died:
                 return result
@@ -168,7 +168,7 @@ class Shell(Supervisor):
         )
         session.live, session.ready, session.restore = True, False, True
         self._watch_session(token, session)
-        self.send("open", token, scripts.encode(f"#{session.label()}\n{text}"), session.slot)
+        self.send(self.frame("open", token, scripts.encode(f"#{session.label()}\n{text}"), session.slot))
 
     def _watch_session(self, token: str, session: Session) -> None:
         """Take what a session's keeper says: that its shell is ready, that it ended."""
@@ -193,7 +193,7 @@ class Shell(Supervisor):
         self._pending = pending
         started = time.monotonic()
         try:
-            timed_out = await self._ended(pending, slot, started, timeout)
+            timed_out = await self._ended(token, pending, slot, started, timeout)
         except asyncio.CancelledError:
             if self._lost is None:
                 self._cleanup = asyncio.get_running_loop().create_task(self._abandon(token, pending, slot))
@@ -258,7 +258,7 @@ class Shell(Supervisor):
             _, rest = await self.answered(token, answer)
             self.litter.append(rest.partition(b":")[2].decode())
 
-    async def _ended(self, pending: Pending, slot: object, started: float, timeout: float) -> bool:
+    async def _ended(self, token: str, pending: Pending, slot: object, started: float, timeout: float) -> bool:
         """Wait for a command's end, or kill it at its time-out; returns whether that was needed."""
         loop = asyncio.get_running_loop()
         pause = LOOK_FIRST
@@ -284,16 +284,23 @@ class Shell(Supervisor):
             if pending.bounded and any(capture.over for capture in pending.captures.values()):
                 await self._kill(pending, slot)
                 return False
-            await self._look(pending, slot)
+            await self._look(token, pending, slot)
             pause = min(max(pause, gone / 4), LOOK_LAST)
         return False
 
-    async def _look(self, pending: Pending, slot: object) -> None:
-        """End a command whose watcher was killed with it, so that no marker will come."""
-        kind, code = await self.ask("look", slot, pending.pid)
-        if kind == b"g" and not pending.ended:
+    async def _look(self, token: str, pending: Pending, slot: object) -> None:
+        """End a command whose watcher was killed with it, so that no marker will come, or send what never arrived."""
+        kind, rest = await self.ask("look", slot, pending.pid)
+        code, _, taken = rest.rpartition(b":")
+        if pending.ended:
+            return
+        waits = kind == b"a" or pending.session is None  # there is somebody to send it to
+        if taken != token.encode() and waits and pending.frame and pending.resent < RESENDS:
+            pending.resent += 1
+            self.send(pending.frame)
+        elif kind == b"g":
             await self.ask("kill", slot, pending.pid)
-            self._give_up(pending, int(code))
+            self._give_up(pending, _number(code))
 
     async def _kill(self, pending: Pending, slot: object) -> None:
         """Kill a command with its descendants, and take what it printed until then."""
@@ -313,3 +320,8 @@ class Shell(Supervisor):
         pending.died = True
         pending.code = code
         pending.ended = True
+
+
+def _number(code: bytes) -> int:
+    """An exit code, whatever root in the sandbox may have put in its place."""
+    return int(code) if code.isdigit() and len(code) <= 3 else 137

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from envfarm.toolbox.errors import SandboxLost, SandboxSilent
 from envfarm.toolbox.sandboxes import scripts
@@ -13,9 +13,14 @@ from envfarm.toolbox.sandboxes.replay import Replay
 from envfarm.toolbox.sandboxes.session import Pending
 from envfarm.toolbox.sandboxes.stream import TOKEN, Reader
 
+Answer = TypeVar("Answer")
 HEADER = 128
 ANSWER = 60.0
 """Seconds in which the supervisor, which only reads, must answer."""
+FLOODS = ((1.0, 1 << 8), (1.0, 1 << 12), (2.0, 1 << 16), (4.0, 1 << 20), (8.0, 20 << 20))
+"""Seconds of silence, and how many newlines then go before a question that is asked again. Root in the sandbox can take
+bytes of a frame away, or put the header of a frame of its own there: the supervisor then waits for bytes that nobody
+sends, at most as many as the last of these."""
 
 
 class Wire(Protocol):
@@ -74,18 +79,28 @@ class Supervisor:
             return False
         return text[8:] == self._sign(text[:8], "n")
 
-    def send(self, op: str, token: str, text: bytes = b"", slot: object = "-", ident: str = "-") -> None:
+    def frame(self, op: str, token: str, text: bytes = b"", slot: object = "-", ident: str = "-") -> bytes:
+        """The bytes of one frame."""
+        if text:
+            line = b"\n" if self.kind == "sh" else b""
+            text += (b"" if text.endswith(b"\n") else line) + token.encode() + line
+        lines = text.count(b"\n") if self.kind == "sh" else 0
+        return self.head(op, token, len(text), lines, slot, ident) + text
+
+    def head(self, op: str, token: str, length: int, lines: int = 0, slot: object = "-", ident: str = "-") -> bytes:
+        """The line that begins a frame."""
+        line = f"@ {op} {token} {length} {lines} {slot} {ident}"
+        if self.kind == "bash":
+            return line.ljust(HEADER - 1).encode() + b"\n"
+        # sh reads lines, and a payload's reader may have been killed half-way: what it left ends here.
+        return f"\n{line}\n".encode()
+
+    def send(self, frame: bytes) -> None:
         """Send one frame. Raises SandboxLost."""
         if self._lost is not None:
             raise self._lost
-        if self.kind == "sh" and text and not text.endswith(b"\n"):
-            text += b"\n"
-        lines = text.count(b"\n") if self.kind == "sh" else 0
-        head = f"@ {op} {token} {len(text)} {lines} {slot} {ident}"
         assert self.wire is not None
-        frame = head.ljust(HEADER - 1).encode() + b"\n" + text
-        # sh reads lines, and a payload's reader may have been killed half-way: what it left ends here.
-        self.wire.write(b"\n" + frame if self.kind == "sh" else frame)
+        self.wire.write(frame)
 
     async def ask(
         self, op: str, slot: object = "-", ident: str = "-", *, timeout: float | None = None
@@ -93,8 +108,9 @@ class Supervisor:
         """Send a frame that the supervisor itself answers; returns the answer's kind and arguments."""
         token = self.token()
         answer = self.expect(token)
-        self.send(op, token, slot=slot, ident=ident)
-        return await self.answered(token, answer, timeout)
+        frame = self.frame(op, token, slot=slot, ident=ident)
+        self.send(frame)
+        return await self.answered(token, answer, timeout, again=frame)
 
     def expect(self, token: str) -> asyncio.Future[tuple[bytes, bytes]]:
         """A future for the supervisor's answer, which comes on both streams: it is done after the second."""
@@ -115,18 +131,36 @@ class Supervisor:
         return answer
 
     async def answered(
-        self, token: str, answer: asyncio.Future[tuple[bytes, bytes]], timeout: float | None = None
+        self,
+        token: str,
+        answer: asyncio.Future[tuple[bytes, bytes]],
+        timeout: float | None = None,
+        *,
+        again: bytes = b"",
     ) -> tuple[bytes, bytes]:
-        """Wait for an answer, for ANSWER seconds or another time. Raises SandboxSilent when none comes, SandboxLost."""
-        timeout = ANSWER if timeout is None else timeout
+        """Wait for an answer; `again` is the frame to ask with again. Raises SandboxSilent, SandboxLost."""
         try:
-            async with asyncio.timeout(timeout):
-                return await asyncio.shield(answer)  # a caller that is cancelled leaves it to be waited for
-        except TimeoutError:
-            self.fail(SandboxSilent(f"the sandbox's main process did not answer in {timeout:g} s"))
-            raise self.lost from None
+            return await self.wait(answer, timeout, again)
         finally:
             self._asked.pop(token.encode(), None)
+
+    async def wait(self, answer: asyncio.Future[Answer], timeout: float | None, again: bytes) -> Answer:
+        """Wait for what answers a frame, which goes again into a silence.
+
+        `timeout` is in seconds, ANSWER when it is None. A caller that is cancelled leaves the future to be waited for.
+        Raises SandboxSilent when nothing comes, SandboxLost.
+        """
+        timeout = left = ANSWER if timeout is None else timeout
+        for pause, newlines in FLOODS if again else ():
+            if left < pause or (await asyncio.wait([answer], timeout=pause))[0]:
+                break
+            left -= pause
+            # Twice, because what stands before the first may take it for more of itself.
+            self.send(b"\n" * newlines + self.hello.encode() + b"\n" + again + again)
+        if not (await asyncio.wait([answer], timeout=left))[0]:
+            self.fail(SandboxSilent(f"the sandbox's main process did not answer in {timeout:g} s"))
+            raise self.lost
+        return answer.result()
 
     # what the stream brings
 

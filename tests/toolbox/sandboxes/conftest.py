@@ -25,17 +25,18 @@ class Variant:
     name: str
     backend: Backend
     spec: SandboxSpec
-    bash: bool = True  # busybox's shell keeps no functions, has no traps on DEBUG and no $'…'
+    bash: bool = True  # other shells keep no functions, have no traps on DEBUG and no $'…'
+    busybox: bool = False  # every tool is one program, which knows fewer options
     isolated: bool = True  # local shares this machine's files, users and limits, and ends with the farm
 
 
 def variants() -> list[str]:
     """gVisor only where the engine offers it."""
-    names = ["docker", "docker-busybox", "local"]
+    names = ["docker", "docker-busybox", "docker-dash", "local"]
     client = docker.from_env()
     try:
         if "runsc" in (client.info().get("Runtimes") or {}):
-            names.insert(2, "docker-gvisor")
+            names.insert(3, "docker-gvisor")
     finally:
         client.close()
     return names
@@ -49,7 +50,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="module")
 def variant(
-    request: pytest.FixtureRequest, docker_base: str, docker_busybox: str, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    docker_base: str,
+    docker_busybox: str,
+    docker_dash: str,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Variant:
     """The way to run sandboxes that this round of the suite is about."""
     limits = Limits(cpus=2, memory_mb=512, pids=256)
@@ -59,7 +64,10 @@ def variant(
             return Variant("docker", DockerBackend(), base)
         case "docker-busybox":
             spec = base.model_copy(update={"image": docker_busybox})
-            return Variant("docker-busybox", DockerBackend(), spec, bash=False)
+            return Variant("docker-busybox", DockerBackend(), spec, bash=False, busybox=True)
+        case "docker-dash":
+            spec = base.model_copy(update={"image": docker_dash})
+            return Variant("docker-dash", DockerBackend(), spec, bash=False)
         case "docker-gvisor":
             return Variant("docker-gvisor", DockerBackend(), base.model_copy(update={"isolation": "gvisor"}))
         case _:

@@ -211,7 +211,7 @@ async def test_a_full_disk(isolated: Variant, start: Start, session: str) -> Non
 
 
 async def test_tools_that_the_model_replaced_cannot_flood_the_farm(isolated: Variant, start: Start) -> None:
-    if not isolated.bash:
+    if isolated.busybox:
         pytest.skip("busybox's shell runs its own dd and tar, which nothing in the sandbox can replace")
     sandbox = await start()
     await sandbox.run("mkdir -p /evil; echo x >/evil/file")

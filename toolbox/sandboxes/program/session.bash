@@ -1,9 +1,9 @@
-# Commands come in on 201, outputs are 202 and 203, the state's file is 204; 0, 1 and 2 are /dev/null.
+# Commands come in on 0, outputs are 1 and 9, the state's file is 8, and 2 is /dev/null.
 # bash keeps what a redirection of a group replaces as a copy that closes on exec, from the number of its source on.
-# So the groups below move the four to 250, 251, 252 and 253, where no child inherits them.
+# So they go to 3, 4, 5 and 6, and the groups below move them to 250, 251, 252 and 253, where no child inherits them.
 # By the time of the EXIT trap they are where they came from.
-exec 3<&201 4>&202 5>&203 6<&204 249</dev/null;
-exec 201<&- 202>&- 203>&- 204<&-;
+exec 3<&0 4>&1 5>&9 6<&8 249</dev/null;
+exec 0<&249 1>&2 8<&- 9>&-;
 { { { { {
 builtin trap '__envfarm=6; [[ ! -e /proc/self/fd/253 ]] || __envfarm=253; { builtin printf "cd -- %q\n" "$PWD"; builtin umask -p; builtin declare -px; builtin declare -f; } >|/proc/self/fd/$__envfarm' EXIT;
 { builtin printf "cd -- %q\n" "$PWD"; builtin umask -p; builtin declare -px; builtin declare -f; } >|/proc/self/fd/253;

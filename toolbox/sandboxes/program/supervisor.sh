@@ -1,6 +1,12 @@
 # The supervisor: the sandbox's main process. It reads frames on standard input and never evaluates a model's text.
-# A frame is a header of 128 bytes, `@ OP TOKEN LENGTH LINES SLOT` and blanks and a newline, then LENGTH bytes.
+# A frame is a line, `@ OP TOKEN LENGTH LINES SLOT ID`, then LENGTH bytes that end with the token; to bash, which reads
+# faster so, the line is always 128 bytes long. Root in the sandbox can put bytes among them, and take some away:
+# `foreign` gets back into step, and a payload without its token is left for the farm to send again.
 # What it and its helpers answer are markers on both outputs: RS, `ef:`, TOKEN, `:`, kind, `:`, arguments, newline.
+# Some shells know descriptors of one digit only, so here is who has which:
+#   supervisor   0 frames, 1 and 2 outputs, 7 the pipe of the session that had a command last
+#   helpers      2 is /dev/null, 9 is stderr; a session's keeper has its pipe on 7 and its state on 8
+#   session      0 its pipe, 1 and 9 outputs, 2 is /dev/null, 8 its state
 unset ENVFARM
 set -f
 umask 022
@@ -11,19 +17,25 @@ locale=
 if [ "${LC_ALL+x}" ]; then locale=LC_ALL=$LC_ALL; unset LC_ALL; fi
 LC_ALL=C
 me=$$
+hello=$1 # the farm's first token, and the line that ends whatever still waits for bytes
 keepers= # process ids of the helpers that watch the sessions
 oneshot= # and of the one that watches the last script
 keeper=  # the one whose command began last
-slots=   # sessions that have a pipe
+slots=   # sessions that there are, with keeper_SLOT, label_SLOT and state_SLOT of each
+current=- # and the one whose pipe is on 7
 mark=0   # when the last command began
 last=- last_slot=- # the last command that had an id
+taken=-  # the last command
+# lengths that no frame of the farm's has, because no flood of its would end the wait for so much
+long=*:[2-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9]:* longer=*:[0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9]*:*
 pids=    # process ids at the last look, with parent_PID and born_PID of each
 
-if [ -n "${BASH_VERSION-}" ]; then
+if [ -n "${BASH_VERSION-}" ] && command -v bash >/dev/null; then
   kind=bash
   header() { IFS= read -r -N 128 frame; }
-  payload() { text=; [ "$1" = 0 ] || IFS= read -r -N "$1" text; }
-  fifo() { eval "{ exec $1<> <(:); } 2>/dev/null"; }
+  payload() { IFS= read -r -N "$1" sent && text=${sent%"$token"} && [ "$text" != "$sent" ]; }
+  foreign() { case $frame in *"$newline") ;; *) IFS= read -r frame ;; esac; }
+  pipe() { eval "{ exec 7<> <(:); } 2>/dev/null"; }
 else
   kind=sh
   header() { IFS= read -r frame; }
@@ -40,11 +52,16 @@ else
         left=$((left - 1))
       done
     fi
+    sent=$text text=${text%"$token$newline"}
+    [ "$text" != "$sent" ]
   }
-  fifo() {
-    place "$token" && mkfifo "$placed" && eval "exec $1<>\"\$placed\""
+  pipe() {
+    place "$token" && mkfifo "$placed" && command exec 7<>"$placed"
+    set -- $?
     rm -f "$placed"
+    return "$1"
   }
+  foreign() { :; }
 fi
 newline='
 '
@@ -79,17 +96,16 @@ since() {
   born=$((now - (${EPOCHREALTIME/./} - ${mark/./}) / 10000 - 1))
 }
 
-# Run in a helper: let go of the sessions' pipes, so that no command inherits them.
+# Run in a helper.
 alone() {
-  for slot in $slots; do eval "exec $((300 + slot))>&- $((400 + slot))>&-"; done
-  exec 203>&2 2>/dev/null
+  exec 9>&2 2>/dev/null
   trap : TERM INT HUP QUIT PIPE ALRM USR1 USR2
 }
 
 # Before a model's text: give back the locale that the image asks for.
 restore() { unset LC_ALL; [ -z "$locale" ] || export "$locale"; }
 
-ended() { printf '\036ef:%s:%s\n' "$1" "$2"; printf '\036ef:%s:%s\n' "$1" "$2" >&203; }
+ended() { printf '\036ef:%s:%s\n' "$1" "$2"; printf '\036ef:%s:%s\n' "$1" "$2" >&9; }
 
 # as TOOL USER COMMAND...: become a user (a name or a number, with :GROUP or without), with that user's HOME.
 as() {
@@ -199,86 +215,133 @@ alive() {
   case $line in Z* | X*) return 1 ;; esac
 }
 
-say "$1" "ready:$kind:$me"
-while header; do
-  set -- $frame
-  [ "$1" = @ ] || continue
-  op=$2 token=$3 length=$4 lines=$5 slot=$6 id=$7
-  case $op in
-  run) # a script of the farm's, watched to its end
-    payload "$length" "$lines"
-    [ "$id" = - ] || last=$id last_slot=$slot
-    began
-    say "$token" b
-    ( alone; eval "$text"; ended "$token" "e:$?" ) </dev/null &
-    keeper=$! oneshot=$!
-    ;;
-  open) # a session: its shell reads commands from a pipe that only we and it hold
-    payload "$length" "$lines"
-    began
-    eval "old=\${keeper_$slot-}"
-    if [ -n "$old" ]; then
-      keepers="${keepers%%" $old "*} ${keepers#*" $old "}"
-      eval "exec $((300 + slot))>&-"
-    else
-      slots="$slots $slot"
-      umask 0
-      if place "$token" "/dev/shm /tmp /var/tmp /run"; then eval "exec $((400 + slot))<>\"\$placed\""; rm -f "$placed"
-      else eval "exec $((400 + slot))</dev/null"; fi
-      umask 022
-    fi
-    if ! fifo $((300 + slot)); then say "$token" d:126; continue; fi
-    ( eval "exec 201<&$((300 + slot)) 204<&$((400 + slot))"; alone; eval "$text"; ended "$token" "d:$?" ) </dev/null &
-    keeper=$!
-    eval "keeper_$slot=$keeper label_$slot=\$token:\${text%%\"\$newline\"*}"
-    keepers=" ${keepers# }$keeper "
-    ;;
-  send) # a command for a session, passed on unread
-    payload "$length" "$lines"
-    [ "$id" = - ] || last=$id last_slot=$slot
-    began
-    eval "keeper=\$keeper_$slot"
-    printf '\036ef:%s:b\n' "$token" >&2
-    if [ "$length" -le 4096 ]; then printf %s "$text" >&$((300 + slot))
-    else ( printf %s "$text" >&$((300 + slot)) ) 2>/dev/null & fi
-    ;;
-  spool) # bytes for a file in a place that nothing else knows
-    place "$token"
-    { dd bs=65536 count="$slot" iflag=fullblock,count_bytes | { set -C; cat >"$placed"; rc=$?; cat >/dev/null; status "$rc"; }; } 2>/dev/null
-    rc=$?
-    until read -r line && [ "$line" = "$token" ]; do :; done
-    say "$token" "s:$rc:$placed"
-    ;;
-  look) # is the watcher of this session, or of the last script, alive?
-    [ "$slot" = - ] || eval "keeper=\$keeper_$slot"
-    if alive "$keeper" || alive "$id"; then say "$token" a; else wait "$keeper" 2>/dev/null; say "$token" "g:$?"; fi
-    ;;
-  kill) orphan=$id born=$mark; since; kill_those ours; say "$token" "k:$?" ;;
-  clear)
-    kill_those any
-    rc=$?
-    # To process 1 of a container, -1 is the container; to any other process it is the whole machine.
-    if [ "$rc" != 0 ] && [ "$me" = 1 ]; then kill -KILL -1; rc=0; fi 2>/dev/null
-    say "$token" "k:$rc"
-    ;;
-  list)
-    processes
-    found=
-    for p in $pids; do
-      any "$p" || continue
-      eval "up=\$parent_$p"
-      case " $me $oneshot $keepers " in
-      *" $p "*) continue ;;
-      *" $up "*) [ "$up" = "$me" ] || continue ;;
+# Start the shell of session $slot as $text says.
+start() {
+  current=-
+  if ! pipe; then say "$token" d:126; return; fi
+  current=$slot
+  eval "state=\$state_$slot"
+  ( exec 8<>"$state"; alone; eval "$text"; ended "$token" "d:$?" ) </dev/null &
+  keeper=$!
+  eval "keeper_$slot=$keeper label_$slot=\$token:\${text%%\"\$newline\"*}"
+  keepers=" ${keepers# }$keeper "
+}
+
+# Make the file of a new session's state, start the session, and serve on: what a redirection of a group replaces, every
+# shell keeps as a copy that closes on exec, from 10 on, for as long as the group lasts. No variable reaches it there,
+# but its name in /proc does.
+stash() {
+  copy=10
+  while [ -e "/proc/$me/fd/$copy" ]; do copy=$((copy + 1)); done
+  umask 0
+  if place "$token" "/dev/shm /tmp /var/tmp /run"; then command exec 9<>"$placed"; rm -f "$placed"
+  else exec 9</dev/null; fi
+  umask 022
+  {
+    if [ -e "/proc/$me/fd/$copy" ]; then eval "state_$slot=/proc/$me/fd/$copy"; else eval "state_$slot=/dev/null"; fi
+    start
+    serve
+  } 9<&-
+}
+
+serve() {
+  while header; do
+    set -- $frame
+    case $1:$4:$5:$3$6$7 in
+    *[!@:0-9a-f-]* | $long | $longer) foreign; continue ;;
+    @:*) ;;
+    *) foreign; continue ;;
+    esac
+    op=$2 token=$3 length=$4 lines=$5 slot=$6 id=$7
+    case $op in
+    run) # a script of the farm's, watched to its end
+      payload "$length" "$lines" || { foreign; continue; }
+      case $id in -) ;; *) last=$id last_slot=$slot ;; esac
+      taken=$token
+      began
+      say "$token" b
+      ( exec 7>&-; alone; eval "$text"; ended "$token" "e:$?" ) </dev/null &
+      keeper=$! oneshot=$!
+      ;;
+    open) # a session: its shell reads commands from a pipe that only we and its keeper hold
+      payload "$length" "$lines" || { foreign; continue; }
+      began
+      eval "old=\${keeper_$slot-}"
+      if [ -n "$old" ]; then keepers="${keepers%%" $old "*} ${keepers#*" $old "}"; start
+      else
+        slots="$slots $slot"
+        stash
+      fi
+      ;;
+    send) # a command for a session, passed on unread
+      payload "$length" "$lines" || { foreign; continue; }
+      case $id in -) ;; *) last=$id last_slot=$slot ;; esac
+      taken=$token
+      began
+      eval "keeper=\$keeper_$slot"
+      case $slot in
+      "$current") ;;
+      *)
+        current=-
+        { command exec 7<>"/proc/$keeper/fd/7"; } 2>/dev/null || continue
+        current=$slot
+        ;;
       esac
-      found="$found $p"
-    done
-    say "$token" "l:$found"
-    ;;
-  hello) # what a farm that starts again must know
-    found=
-    for slot in $slots; do eval "found=\"\$found $slot:\$label_$slot\""; done
-    say "$token" "h:$kind:$last:$last_slot$found"
-    ;;
-  esac
-done
+      printf '\036ef:%s:b\n' "$token" >&2
+      case $length in
+      ? | ?? | ??? | [123]???) printf %s "$text" >&7 ;;
+      *) ( printf %s "$text" >&7 ) 2>/dev/null & ;;
+      esac
+      ;;
+    spool) # bytes for a file in a place that nothing else knows, or more of them
+      [ "$id" != - ] || { place "$token"; spooled=$placed; }
+      {
+        dd bs=65536 count="$length" iflag=fullblock,count_bytes | {
+          if [ "$id" = - ]; then set -C; cat >"$spooled"; else cat >>"$spooled"; fi
+          rc=$?
+          cat >/dev/null
+          status "$rc"
+        }
+      } 2>/dev/null
+      rc=$?
+      while read -r line; do case $line in "$token" | "$hello") break ;; esac; done
+      say "$token" "s:$rc:$spooled"
+      ;;
+    missed) say "$token" "s:75:" ;; # a spool that was not answered before this was not taken
+    look) # is the watcher of this session, or of the last script, alive?
+      [ "$slot" = - ] || eval "keeper=\$keeper_$slot"
+      if alive "$keeper" || alive "$id"; then say "$token" "a:$taken"; else wait "$keeper" 2>/dev/null; say "$token" "g:$?:$taken"; fi
+      ;;
+    kill) orphan=$id born=$mark; since; kill_those ours; say "$token" "k:$?" ;;
+    clear)
+      kill_those any
+      rc=$?
+      # To process 1 of a container, -1 is the container; to any other process it is the whole machine.
+      if [ "$rc" != 0 ] && [ "$me" = 1 ]; then kill -KILL -1; rc=0; fi 2>/dev/null
+      say "$token" "k:$rc"
+      ;;
+    list)
+      processes
+      found=
+      for p in $pids; do
+        any "$p" || continue
+        eval "up=\$parent_$p"
+        case " $me $oneshot $keepers " in
+        *" $p "*) continue ;;
+        *" $up "*) [ "$up" = "$me" ] || continue ;;
+        esac
+        found="$found $p"
+      done
+      say "$token" "l:$found"
+      ;;
+    hello) # what a farm that starts again must know
+      found=
+      for slot in $slots; do eval "found=\"\$found $slot:\$label_$slot\""; done
+      say "$token" "h:$kind:$last:$last_slot$found"
+      ;;
+    esac
+  done
+}
+
+say "$1" "ready:$kind:$me"
+serve
