@@ -41,7 +41,8 @@ from envfarm.orchestrator.schemas import (
     TaskView,
 )
 from envfarm.orchestrator.steps import Steps
-from envfarm.orchestrator.store import Store, StoreError
+from envfarm.orchestrator.store import Store
+from envfarm.orchestrator.store_errors import StoreError
 from envfarm.orchestrator.views import live_view, pending, row_view, task_view
 from envfarm.tasks.registry import Registry
 from envfarm.toolbox.artifacts import Artifacts

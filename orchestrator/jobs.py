@@ -13,7 +13,7 @@ from envfarm.orchestrator.changes import Change
 from envfarm.orchestrator.codec import dump
 from envfarm.orchestrator.core import INSERT_ARTIFACT, Core
 from envfarm.orchestrator.episodes import Episode, happened
-from envfarm.orchestrator.store import StoreError
+from envfarm.orchestrator.store_errors import StoreError
 from envfarm.toolbox.errors import Conflict, FarmError, SandboxError, SandboxLost
 
 log = logging.getLogger(__name__)
