@@ -48,6 +48,7 @@ class FarmSettings:
     score_attempts: int = 3
     keep_deleted: float = 3600.0
     keep_events: float = 86400.0
+    keep_files: float = 86400.0  # that no row refers to
     heartbeat: float = 5.0
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import bindparam, select, text, update
 from envfarm.envs.base import Images
 from envfarm.orchestrator import catalogue, queries, tables
 from envfarm.orchestrator.admission import Admission
+from envfarm.orchestrator.broom import Broom
 from envfarm.orchestrator.changes import Change
 from envfarm.orchestrator.core import Core, FarmSettings
 from envfarm.orchestrator.creation import Creation
@@ -90,6 +91,7 @@ class Farm:
         self._admission = Admission(core)
         self._leases = Leases(core)
         self._runs = Runs(core)
+        self.broom = Broom(core)
         self._creation = Creation(core, self._admission, self._leases)
 
     async def start(self) -> None:
@@ -100,6 +102,7 @@ class Farm:
         recovery = Recovery(self.core, self._admission, self._steps, self._scoring, self._leases)
         await recovery.run()
         self.core.spawn(self._leases.run(), "leases")
+        self.core.spawn(self.broom.run(), "broom")
 
     async def close(self) -> None:
         """Stop; episodes that live keep their sandboxes, and go on at the next start."""

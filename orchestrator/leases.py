@@ -1,4 +1,4 @@
-"""Leases and other clockwork: one heap of deadlines for all episodes, one heartbeat, one broom."""
+"""Leases and other clockwork: one heap of deadlines for all episodes, and one heartbeat."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import heapq
 import logging
 import time
 
-from sqlalchemy import and_, bindparam, delete, func, select, update
+from sqlalchemy import bindparam, update
 
 from envfarm.orchestrator import tables
 from envfarm.orchestrator.changes import Change
@@ -19,18 +19,9 @@ from envfarm.toolbox.errors import Conflict
 log = logging.getLogger(__name__)
 
 _TICK = 0.25  # seconds between two looks at the heap
-_SWEEP = 60.0  # seconds between two sweeps
 _WARN = 0.25  # of the lease left when `lease.expiring` is sent
 
 _BEAT = update(tables.servers).where(tables.servers.c.id == bindparam("the_id")).values(heartbeat_at=bindparam("now"))
-_FORGET = delete(tables.episodes).where(tables.episodes.c.deleted_at < bindparam("before"))
-_FORGET_EVENTS = delete(tables.events).where(
-    and_(
-        tables.events.c.at < bindparam("before"),
-        tables.events.c.id < select(func.max(tables.events.c.id)).scalar_subquery(),
-    )
-)
-_FORGET_REQUESTS = delete(tables.requests).where(tables.requests.c.created_at < bindparam("before"))
 
 
 class Leases:
@@ -46,7 +37,7 @@ class Leases:
 
     async def run(self) -> None:
         """Do everything that is due, for ever."""
-        beat = sweep = time.monotonic()
+        beat = time.monotonic()
         while True:
             await asyncio.sleep(_TICK)
             try:
@@ -54,22 +45,9 @@ class Leases:
                 if time.monotonic() - beat >= self.core.settings.heartbeat:
                     beat = time.monotonic()
                     await self._beat()
-                if time.monotonic() - sweep >= _SWEEP:
-                    sweep = time.monotonic()
-                    await self.sweep(time.time())
             except StoreError as error:
                 log.error("leases: %s", error)
                 await asyncio.sleep(1.0)
-
-    async def sweep(self, now: float) -> None:
-        """Forget what was deleted, and events and idempotency keys that are too old."""
-        settings = self.core.settings
-        rows = [
-            (_FORGET, {"before": now - settings.keep_deleted}),
-            (_FORGET_EVENTS, {"before": now - settings.keep_events}),
-            (_FORGET_REQUESTS, {"before": now - settings.keep_events}),
-        ]
-        await self.core.store.write(Change(rows=list(rows)))
 
     async def _expire(self, now: float) -> None:
         while self._heap and self._heap[0][0] <= now:
