@@ -24,6 +24,7 @@ from envfarm.orchestrator.recovery import Recovery
 from envfarm.orchestrator.runs import Runs
 from envfarm.orchestrator.schemas import (
     ENDED,
+    ArtifactView,
     EpisodeRequest,
     EpisodeView,
     Event,
@@ -40,6 +41,8 @@ from envfarm.orchestrator.schemas import (
     StepView,
     TaskStats,
     TaskView,
+    ToolFormat,
+    ToolSchema,
 )
 from envfarm.orchestrator.steps import Steps
 from envfarm.orchestrator.store import Store
@@ -50,7 +53,6 @@ from envfarm.toolbox.artifacts import Artifacts
 from envfarm.toolbox.errors import Conflict, FarmError, Gone, NotFound, TaskError
 from envfarm.toolbox.sandboxes.base import Backend
 from envfarm.toolbox.toolbox import Toolbox
-from envfarm.toolbox.tools.base import Tool
 
 _UPSERT_SERVER = text(
     "INSERT INTO servers (id, started_at, heartbeat_at) VALUES (:id, :at, :at) "
@@ -177,10 +179,10 @@ class Farm:
         await self.episode_run(id)
         return await queries.list_steps(self.store, id, cursor=cursor, limit=limit)
 
-    async def artifacts_of(self, id: str) -> dict[str, str]:
-        """The digests of everything that an episode kept, by name. Raises NotFound."""
+    async def artifacts_of(self, id: str, *, cursor: str | None = None, limit: int = 100) -> Page[ArtifactView]:
+        """Everything that an episode kept, by name. Raises NotFound, BadRequest (the cursor)."""
         await self.episode_run(id)
-        return await queries.artifacts_of(self.store, id)
+        return await queries.list_artifacts(self.store, id, cursor=cursor, limit=limit)
 
     async def finish(self, id: str, request: FinishRequest) -> EpisodeView:
         """End an episode from outside and start its scoring; again, it changes nothing.
@@ -301,12 +303,23 @@ class Farm:
         return task_view(self.registry.get(id), whole=True)
 
     async def tools(
-        self, *, kind: str | None = None, dataset: str | None = None, task: str | None = None
-    ) -> list[Tool]:
-        """The tools of a task, of a dataset's tasks, or of every task. Raises NotFound, TaskError."""
+        self,
+        *,
+        kind: str | None = None,
+        dataset: str | None = None,
+        task: str | None = None,
+        format: ToolFormat = "openai",
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> Page[ToolSchema]:
+        """The tools of a task, of a dataset's tasks, or of every task, in the order in which a model is told of them.
+
+        Raises NotFound, TaskError, BadRequest (the cursor).
+        """
         chosen = catalogue.select_tasks(self.registry, dataset=dataset, kind=kind)
         plays = [self.core.play(one) for one in ([self.registry.get(task)] if task is not None else chosen)]
-        return list({tool.name: tool for play in plays for tool in play.tools}.values())
+        tools = {tool.name: tool for play in plays for tool in play.tools}
+        return catalogue.page_of_tools(tools, format=format, cursor=cursor, limit=limit)
 
     async def ready(self) -> ReadyView:
         """Whether episodes can be served."""

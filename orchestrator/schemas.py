@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, RootModel, StringConstraints, model_validator
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@/+-]*$", max_length=200)]
 """An id that a caller makes up: a run, a group, a step, a policy version."""
@@ -272,10 +272,11 @@ class RewardsView(_View):
     next: int = Field(description="what to give as `after` next time")
 
 
-class ArtifactsView(_View):
-    """Name to digest, see /v1/artifacts/{digest}."""
+class ArtifactView(_View):
+    """One file that an episode kept, see /v1/artifacts/{digest}."""
 
-    artifacts: dict[str, str]
+    name: str
+    digest: str
 
 
 class RunRequest(_Request):
@@ -354,10 +355,8 @@ class TaskStats(_View):
     by_policy_version: dict[str, PolicyStats] = {}
 
 
-class ToolsView(_View):
-    """Tool schemas in the format asked for."""
-
-    tools: list[dict[str, Any]]
+class ToolSchema(RootModel[dict[str, Any]]):
+    """A tool in the format asked for."""
 
 
 class Event(_View):

@@ -60,7 +60,7 @@ class Tasks(Paged):
     kind: str | None = None
 
 
-class Tools(_Query):
+class Tools(Paged):
     """Which tools."""
 
     dataset: str | None = None

@@ -75,7 +75,7 @@ async def test_an_episode_end_to_end(farm: Farm, backend: SimulatedBackend) -> N
     assert [event.id for event in events] == list(range(1, len(events) + 1))
     steps = await farm.steps(id)
     assert steps.items[0].calls[0].arguments == {"command": "echo 0.5 > /mark"}
-    kept = await farm.artifacts_of(id)
+    kept = {one.name: one.digest for one in (await farm.artifacts_of(id)).items}
     assert set(kept) == {"saved/mark", "reward/mark"}
     assert farm.artifacts.get(kept["saved/mark"]) == b"0.5\n"
     await asyncio.sleep(0.05)
@@ -278,7 +278,7 @@ async def test_tasks_are_paged_and_have_tools(farm: Farm) -> None:
     assert len((await farm.tasks(split="train", dataset="toy", kind="toy")).items) == 2
     assert (await farm.tasks(split="test")).items == []
     assert (await farm.task("toy/one")).instruction
-    assert [tool.name for tool in await farm.tools()] == ["bash", "finish"]
+    assert [tool.root["function"]["name"] for tool in (await farm.tools()).items] == ["bash", "finish"]
 
 
 async def test_steps_are_paged(farm: Farm) -> None:
