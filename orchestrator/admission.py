@@ -20,7 +20,7 @@ _FOREVER = 365 * 86400.0  # an episode waits for its place as long as its lease 
 
 
 class Admission:
-    """Leases a sandbox for each queued episode, by priority, and makes it ready."""
+    """Leases a sandbox for each queued episode, by the priority of its run, and makes it ready."""
 
     def __init__(self, core: Core) -> None:
         self.core = core
@@ -113,6 +113,5 @@ class Admission:
             lease=episode.id,
             run=episode.run,
             group=episode.group_id,
-            priority=episode.priority,
             timeout=_FOREVER,
         )

@@ -8,7 +8,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Executable, bindparam, func, insert, select
+from sqlalchemy import Connection, Executable, bindparam, func, insert, select, text
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
 
@@ -44,12 +44,21 @@ class Change:
     refused: bool = False
     taken: bool = False  # by the writer: what is added now comes too late
 
+    def begin_with(self, other: Change) -> None:
+        """Add another change's rows and events, before these."""
+        self.rows = other.rows + self.rows
+        self.events = other.events + self.events
+
 
 INSERT_EVENT = insert(tables.events)
 INSERT_EPISODE = insert(tables.episodes)
 INSERT_STEP = insert(tables.steps)
 INSERT_REWARD = insert(tables.rewards)
 INSERT_REQUEST = insert(tables.requests)
+INSERT_ARTIFACT = text(
+    "INSERT INTO artifacts (episode, name, digest) VALUES (:episode, :name, :digest) "
+    "ON CONFLICT (episode, name) DO UPDATE SET digest = excluded.digest"
+)
 _order: dict[Executable, int] = {INSERT_EPISODE: 0, INSERT_REQUEST: 1, INSERT_STEP: 2}
 _take_lock = select(func.pg_advisory_xact_lock(bindparam("key", LOCK)))
 LAST_EVENT = select(func.max(tables.events.c.id))

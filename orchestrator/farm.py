@@ -7,15 +7,16 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, select, text, update
+from sqlalchemy import bindparam, select, update
 
 from envfarm.envs.base import Images
-from envfarm.orchestrator import catalogue, queries, tables
+from envfarm.orchestrator import catalogue, queries, servers, tables
 from envfarm.orchestrator.admission import Admission
 from envfarm.orchestrator.broom import Broom
 from envfarm.orchestrator.changes import Change
 from envfarm.orchestrator.core import Core, FarmSettings
 from envfarm.orchestrator.creation import Creation
+from envfarm.orchestrator.endings import verdict
 from envfarm.orchestrator.episodes import Episode
 from envfarm.orchestrator.events import follow
 from envfarm.orchestrator.jobs import Scoring
@@ -54,18 +55,8 @@ from envfarm.toolbox.errors import Conflict, FarmError, Gone, NotFound, TaskErro
 from envfarm.toolbox.sandboxes.base import Backend
 from envfarm.toolbox.toolbox import Toolbox
 
-_UPSERT_SERVER = text(
-    "INSERT INTO servers (id, started_at, heartbeat_at) VALUES (:id, :at, :at) "
-    "ON CONFLICT (id) DO UPDATE SET started_at = excluded.started_at, heartbeat_at = excluded.heartbeat_at"
-)
 _DELETE = update(tables.episodes).where(tables.episodes.c.id == bindparam("the_id")).values(deleted_at=bindparam("now"))
 _POLL = 0.5  # seconds between two looks at an episode that another server drives
-
-
-class Elsewhere(FarmError):
-    """Another server drives this episode."""
-
-    status = 421
 
 
 class Farm:
@@ -100,7 +91,7 @@ class Farm:
         """Open the store, take back what an earlier process left, and begin to work. Raises FarmError."""
         await self.store.open()
         self.store.committed.append(self.core.hub.tell)
-        await self.store.write(Change(rows=[(_UPSERT_SERVER, {"id": self.core.owner, "at": time.time()})]))
+        await servers.sign_on(self.store, self.core.owner)
         recovery = Recovery(self.core, self._admission, self._steps, self._scoring, self._leases)
         await recovery.run()
         self.core.spawn(self._leases.run(), "leases")
@@ -194,11 +185,10 @@ class Farm:
             return await self._cancel(id, "given up by its caller")
         episode = self.core.live.get(id)
         if episode is None:
+            await self._ended(id)
             view = await self._old(id)
             if view.state == "scored":
                 return view
-            if view.state not in ENDED:
-                raise Elsewhere(f"episode {id} is driven by another server")
             raise Gone(f"episode {id} is {view.state}: {view.reason}")
         await episode.wait(_between_steps, None)
         if episode.state == "running":
@@ -223,9 +213,7 @@ class Farm:
         if id in self.core.live:
             await self.cancel(id)
         else:
-            row = await self._row(id)
-            if row.state not in ENDED:
-                raise Elsewhere(f"episode {id} is driven by another server")
+            await self._ended(id)
         await self.store.write(Change(rows=[(_DELETE, {"the_id": id, "now": time.time()})]))
 
     async def reward(self, id: str, wait: float = 0.0) -> RewardView:
@@ -347,6 +335,13 @@ class Farm:
             raise NotFound(f"no episode {id!r}")
         return row
 
+    async def _ended(self, id: str) -> Any:
+        """The row of an episode that does not live in this process, but has ended. Raises NotFound, Elsewhere."""
+        row = await self._row(id)
+        if row.state not in ENDED:
+            raise await servers.elsewhere(self.store, id, row.owner)
+        return row
+
     async def _old(self, id: str) -> EpisodeView:
         """An episode that does not live in this process. Raises NotFound."""
         row = await self._row(id)
@@ -354,12 +349,13 @@ class Farm:
             play = self.core.play(self.registry.get(row.task))
         except (NotFound, TaskError):
             play = None
-        return row_view(row, row.turn, await queries.reward_of(self.store, id), play)
+        view = row_view(row, row.turn, await queries.reward_of(self.store, id), play)
+        if row.state not in ENDED:
+            view.reason = await servers.silence(self.store, row.owner) or view.reason
+        return view
 
     async def _step_of_old(self, id: str, step_id: str, request: StepRequest | None) -> StepView | None:
-        row = await self._row(id)
-        if row.state not in ENDED:
-            raise Elsewhere(f"episode {id} is driven by another server")
+        row = await self._ended(id)
         try:
             view = await self._steps.stored(id, step_id, request)
         except NotFound:
@@ -373,14 +369,10 @@ class Farm:
     async def _cancel(self, id: str, why: str) -> EpisodeView:
         episode = self.core.live.get(id)
         if episode is None:
-            view = await self._old(id)
-            if view.state not in ENDED:
-                raise Elsewhere(f"episode {id} is driven by another server")
-            return view
+            await self._ended(id)
+            return await self._old(id)
         try:
-            await self.core.whole(
-                self.core.end(episode, "cancelled", self.core.verdict(episode, "invalid", reason=why))
-            )
+            await self.core.whole(self.core.end(episode, "cancelled", verdict(episode, "invalid", reason=why)))
         except Conflict:
             if not episode.ended:
                 raise

@@ -9,9 +9,10 @@ from sqlalchemy import bindparam, update
 
 from envfarm.envs.base import Reward, ScoreContext
 from envfarm.orchestrator import tables
-from envfarm.orchestrator.changes import Change
+from envfarm.orchestrator.changes import INSERT_ARTIFACT, Change
 from envfarm.orchestrator.codec import dump
-from envfarm.orchestrator.core import INSERT_ARTIFACT, Core
+from envfarm.orchestrator.core import Core
+from envfarm.orchestrator.endings import verdict
 from envfarm.orchestrator.episodes import Episode, happened
 from envfarm.orchestrator.store_errors import StoreError
 from envfarm.toolbox.errors import Conflict, FarmError, SandboxError, SandboxLost
@@ -137,7 +138,6 @@ class Scoring:
             self.core.give_back(episode)
 
     async def _reward(self, episode: Episode, reward: Reward | SandboxError, attempts: int) -> None:
-        verdict = self.core.verdict
         if isinstance(reward, SandboxError):
             why = f"the farm could not score it in {attempts} attempts: {reward}"
             view = verdict(episode, "error", reason=why, value=None, parts={}, evidence=dict(episode.evidence or {}))

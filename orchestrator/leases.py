@@ -7,11 +7,10 @@ import heapq
 import logging
 import time
 
-from sqlalchemy import bindparam, update
-
-from envfarm.orchestrator import tables
+from envfarm.orchestrator import servers
 from envfarm.orchestrator.changes import Change
 from envfarm.orchestrator.core import Core
+from envfarm.orchestrator.endings import verdict
 from envfarm.orchestrator.episodes import Episode, happened
 from envfarm.orchestrator.store_errors import StoreError
 from envfarm.toolbox.errors import Conflict
@@ -20,8 +19,6 @@ log = logging.getLogger(__name__)
 
 _TICK = 0.25  # seconds between two looks at the heap
 _WARN = 0.25  # of the lease left when `lease.expiring` is sent
-
-_BEAT = update(tables.servers).where(tables.servers.c.id == bindparam("the_id")).values(heartbeat_at=bindparam("now"))
 
 
 class Leases:
@@ -71,7 +68,7 @@ class Leases:
         why = f"its lease of {episode.lease_s:g} s was not renewed"
         also = Change(events=[happened(episode, "lease.expired")])
         try:
-            await self.core.end(episode, "expired", self.core.verdict(episode, "invalid", reason=why), also=also)
+            await self.core.end(episode, "expired", verdict(episode, "invalid", reason=why), also=also)
         except Conflict:
             log.info("%s: ended otherwise while it expired", episode.id)
         except StoreError:
@@ -80,7 +77,7 @@ class Leases:
 
     async def _beat(self) -> None:
         core = self.core
-        await core.store.write(Change(rows=[(_BEAT, {"the_id": core.owner, "now": time.time()})]))
+        await servers.beat(core.store, core.owner)
         if not core.store.sqlite:  # another server may have set quotas
             await core.load_runs()
 

@@ -8,9 +8,8 @@ from typing import Any
 from sqlalchemy import Executable, and_, bindparam, select, update
 
 from envfarm.orchestrator import tables
-from envfarm.orchestrator.changes import INSERT_STEP, Change
+from envfarm.orchestrator.changes import INSERT_ARTIFACT, INSERT_STEP, Change
 from envfarm.orchestrator.codec import dump, load
-from envfarm.orchestrator.core import INSERT_ARTIFACT
 from envfarm.orchestrator.episodes import Episode, Step, happened
 from envfarm.orchestrator.schemas import Call, CallResult, StepInfo, StepView
 from envfarm.toolbox.tools.base import ToolResult

@@ -213,6 +213,26 @@ async def test_a_database_that_goes_away_is_said_to_all_who_wait(tmp_path: Path)
     await store.close()
 
 
+async def test_an_older_database_is_migrated_with_what_it_holds(database: str) -> None:
+    first = Store(database)
+    await first.open()
+    older = "ALTER TABLE episodes ADD COLUMN priority INTEGER DEFAULT 0 NOT NULL"
+    await first.write(Change(rows=[(text(older), {})]))
+    columns = "id, run, task, task_digest, kind, state, owner, limits, terminated, truncated, created_at"
+    row = "'ep-1', 'r', 't', 'd', 'k', 'queued', 'me', '{}', false, false, 1.0"
+    await first.write(Change(rows=[(text(f"INSERT INTO episodes ({columns}) VALUES ({row})"), {})]))
+    await first.write(Change(rows=[(text("UPDATE alembic_version SET version_num = '0001'"), {})]))
+    await first.close()
+    second = Store(database)
+    await second.open()
+    [kept] = await second.rows(select(tables.episodes))
+    assert (kept.id, kept.limits) == ("ep-1", "{}")
+    async with second.read() as connection:
+        names = await connection.run_sync(lambda sync: {one["name"] for one in inspect(sync).get_columns("episodes")})
+    assert "priority" not in names
+    await second.close()
+
+
 async def test_a_newer_database_is_refused_in_one_line(database: str) -> None:
     store = Store(database)
     await store.open()
