@@ -24,6 +24,7 @@ from envfarm.tasks.registry import Registry
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.artifacts import Artifacts
 from envfarm.toolbox.errors import Conflict, FarmError
+from envfarm.toolbox.explain import explain
 from envfarm.toolbox.sandboxes.base import Backend, Sandbox
 from envfarm.toolbox.toolbox import Toolbox
 from envfarm.toolbox.tools.formats import describe
@@ -105,7 +106,9 @@ class Core:
             try:
                 request = RunRequest.model_validate(load(row.settings))
             except ValidationError as error:  # one bad row must not keep the farm from starting
-                log.error("run %s: its quotas cannot be read, and are not in force: %s", row.id, error)
+                log.error(
+                    "run %s: its quotas cannot be read, and are not in force: %s", row.id, explain(error, RunRequest)
+                )
                 continue
             if request != self.runs.get(row.id):
                 self.set_run(row.id, request)

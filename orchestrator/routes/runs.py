@@ -11,6 +11,7 @@ from envfarm.orchestrator.routes.queries import Events, Rewards
 from envfarm.orchestrator.schemas import LeaseRequest, LeaseView, Name, RewardsView, RunRequest, RunView
 from envfarm.orchestrator.sse import stream
 from envfarm.toolbox.errors import BadRequest, NotFound
+from envfarm.toolbox.explain import explain
 
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 
@@ -20,7 +21,7 @@ def run_name(run: str) -> str:
     try:
         return _NAME.validate_python(run)
     except ValidationError as error:
-        raise BadRequest(f"run: {error.errors()[0]['msg']}") from None
+        raise BadRequest(f"run: {explain(error)}") from None
 
 
 async def put(request: Request[Nothing, RunRequest]) -> RunView:
