@@ -20,6 +20,7 @@ from envfarm.orchestrator.episodes import Episode, Play, happened, move
 from envfarm.orchestrator.events import Hub
 from envfarm.orchestrator.schemas import EpisodeState, RewardView, RunRequest
 from envfarm.orchestrator.store import Store
+from envfarm.orchestrator.store_errors import StoreError
 from envfarm.tasks.registry import Registry
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.artifacts import Artifacts
@@ -200,6 +201,21 @@ class Core:
             await self.end(episode, "failed", verdict(episode, "error", reason=why), also=also)
         except Conflict:
             log.info("%s: ended otherwise while it failed: %s", episode.id, why)
+
+    async def see_through(self, episode: Episode, work: Coroutine[Any, Any, None], failed: str) -> None:
+        """Let background work of an episode end in what it is for, or in `failed` and the reason why.
+
+        Raises Conflict (the episode ended otherwise), StoreError: then it can be begun again.
+        """
+        try:
+            await work
+        except (Conflict, StoreError):
+            raise
+        except FarmError as error:
+            await self.fail(episode, f"{failed}: {error}")
+        except Exception as error:  # nobody waits who could be told: an episode must not stay where it is for ever
+            log.exception("%s: %s", episode.id, failed)
+            await self.fail(episode, f"{failed}: {type(error).__name__}: {error}")
 
     async def _release(self, sandbox: Sandbox) -> None:
         await self.toolbox.release(sandbox)

@@ -40,6 +40,7 @@ class Nothing(BaseModel):
 
 Q = TypeVar("Q", bound=BaseModel)
 B = TypeVar("B", bound=BaseModel)
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -147,17 +148,23 @@ async def boundary(
 ) -> web.StreamResponse:
     """Turn every error into the one error shape, and count the request."""
     started = perf_counter()
-    response: web.StreamResponse
-    try:
-        response = await handler(request)
-    except web.HTTPException as error:
-        response = _of_aiohttp(request, error)
-    except Exception as error:  # noqa: BLE001 - the one boundary: whatever happens is an answer
-        response = failure(error, request.match_info.get("id"))
+    response = await settled(handler(request))
+    if isinstance(response, web.HTTPException):
+        response = _of_aiohttp(request, response)
+    elif isinstance(response, Exception):
+        response = failure(response, request.match_info.get("id"))
     resource = request.match_info.route.resource
     method, path = (request.method, resource.canonical) if resource is not None else ("any", "unknown")
     request.app[METRICS].request(method, path, response.status, perf_counter() - started)
     return response
+
+
+async def settled(work: Awaitable[T]) -> T | Exception:
+    """What work comes to, its exception among that: the one boundary, beyond which whatever happens is an answer."""
+    try:
+        return await work
+    except Exception as error:  # noqa: BLE001
+        return error
 
 
 def failure(error: BaseException, episode: str | None = None) -> web.Response:

@@ -15,7 +15,7 @@ from envfarm.orchestrator.core import Core
 from envfarm.orchestrator.endings import verdict
 from envfarm.orchestrator.episodes import Episode, happened
 from envfarm.orchestrator.store_errors import StoreError
-from envfarm.toolbox.errors import Conflict, FarmError, SandboxError, SandboxLost
+from envfarm.toolbox.errors import Conflict, SandboxError, SandboxLost
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Scoring:
     async def _job(self, episode: Episode) -> None:
         while True:
             try:
-                await self._to_reward(episode)
+                await self.core.see_through(episode, self._to_reward(episode), "scoring failed")
                 return
             except StoreError as error:
                 log.error("%s: its reward waits for the database: %s", episode.id, error)
@@ -75,13 +75,6 @@ class Scoring:
             )
         except Conflict:
             log.info("%s: cancelled while it was scored", episode.id)
-        except StoreError:
-            raise
-        except FarmError as error:
-            await self.core.fail(episode, f"scoring failed: {error}")
-        except Exception as error:  # a job must end in a reward or in the reason why there is none
-            log.exception("%s: scoring failed", episode.id)
-            await self.core.fail(episode, f"scoring failed: {type(error).__name__}: {error}")
 
     def _context(self, episode: Episode) -> ScoreContext:
         return ScoreContext(
