@@ -6,7 +6,9 @@ import random
 from collections.abc import Mapping, Sequence
 
 from envfarm.orchestrator.queries import decode, encode
-from envfarm.orchestrator.schemas import EpisodeRequest, Page, TaskView, ToolFormat, ToolSchema
+from envfarm.orchestrator.schema_base import Page
+from envfarm.orchestrator.schemas import EpisodeRequest
+from envfarm.orchestrator.task_schemas import TaskView, ToolFormat, ToolSchema
 from envfarm.orchestrator.views import dataset_of, task_view
 from envfarm.tasks.registry import Registry
 from envfarm.tasks.spec import Task

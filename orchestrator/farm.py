@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
 
 from sqlalchemy import bindparam, select, update
 
@@ -22,36 +21,31 @@ from envfarm.orchestrator.events import follow
 from envfarm.orchestrator.jobs import Scoring
 from envfarm.orchestrator.leases import Leases
 from envfarm.orchestrator.recovery import Recovery
+from envfarm.orchestrator.run_schemas import LeaseView, RunRequest, RunView
 from envfarm.orchestrator.runs import Runs
+from envfarm.orchestrator.schema_base import Page
 from envfarm.orchestrator.schemas import (
-    ENDED,
     ArtifactView,
     EpisodeRequest,
     EpisodeView,
     Event,
     FinishRequest,
-    LeaseView,
-    Page,
     ReadyView,
     RewardsView,
     RewardView,
-    RunRequest,
-    RunView,
     StepRecord,
     StepRequest,
     StepView,
-    TaskStats,
-    TaskView,
-    ToolFormat,
-    ToolSchema,
 )
 from envfarm.orchestrator.steps import Steps
 from envfarm.orchestrator.store import Store
 from envfarm.orchestrator.store_errors import StoreError
-from envfarm.orchestrator.views import live_view, pending, row_view, task_view
+from envfarm.orchestrator.stored import Stored
+from envfarm.orchestrator.task_schemas import TaskStats, TaskView, ToolFormat, ToolSchema
+from envfarm.orchestrator.views import live_view, pending, task_view
 from envfarm.tasks.registry import Registry
 from envfarm.toolbox.artifacts import Artifacts
-from envfarm.toolbox.errors import Conflict, FarmError, Gone, NotFound, TaskError
+from envfarm.toolbox.errors import Conflict, FarmError, Gone
 from envfarm.toolbox.sandboxes.base import Backend
 from envfarm.toolbox.toolbox import Toolbox
 
@@ -81,6 +75,7 @@ class Farm:
         self.core = core = Core(store, backend, toolbox, registry, images, artifacts, owner, settings or FarmSettings())
         self._scoring = Scoring(core)
         self._steps = Steps(core, self._scoring)
+        self._stored = Stored(core, self._steps)
         self._admission = Admission(core)
         self._leases = Leases(core)
         self._runs = Runs(core)
@@ -129,7 +124,7 @@ class Farm:
             return live_view(episode)
         deadline = time.monotonic() + wait
         while True:
-            view = await self._old(id)
+            view = await self._stored.view(id)
             if view.state not in ("queued", "starting") or time.monotonic() >= deadline:
                 return view
             await asyncio.sleep(_POLL)
@@ -137,7 +132,7 @@ class Farm:
     async def episode_run(self, id: str) -> str:
         """The run of an episode. Raises NotFound."""
         episode = self.core.live.get(id)
-        return episode.run if episode is not None else (await self._row(id)).run
+        return episode.run if episode is not None else (await self._stored.row(id)).run
 
     async def list_episodes(
         self, *, run: str | None = None, state: str | None = None, cursor: str | None = None, limit: int = 100
@@ -153,7 +148,7 @@ class Farm:
         """
         episode = self.core.live.get(id)
         if episode is None:
-            return await self._step_of_old(id, request.step_id, request)
+            return await self._stored.step(id, request.step_id, request)
         episode.renew()
         return await self._steps.step(episode, request)
 
@@ -161,7 +156,7 @@ class Farm:
         """The result of a step that was sent; None when it still runs after `wait` seconds. Raises NotFound, Gone."""
         episode = self.core.live.get(id)
         if episode is None:
-            return await self._step_of_old(id, step_id, None)
+            return await self._stored.step(id, step_id, None)
         episode.renew()
         return await self._steps.result(episode, step_id, wait)
 
@@ -185,8 +180,8 @@ class Farm:
             return await self._cancel(id, "given up by its caller")
         episode = self.core.live.get(id)
         if episode is None:
-            await self._ended(id)
-            view = await self._old(id)
+            await self._stored.ended(id)
+            view = await self._stored.view(id)
             if view.state == "scored":
                 return view
             raise Gone(f"episode {id} is {view.state}: {view.reason}")
@@ -213,7 +208,7 @@ class Farm:
         if id in self.core.live:
             await self.cancel(id)
         else:
-            await self._ended(id)
+            await self._stored.ended(id)
         await self.store.write(Change(rows=[(_DELETE, {"the_id": id, "now": time.time()})]))
 
     async def reward(self, id: str, wait: float = 0.0) -> RewardView:
@@ -225,7 +220,7 @@ class Farm:
             return episode.reward or pending(live_view(episode, whole=False))
         deadline = time.monotonic() + wait
         while True:
-            view = await self._old(id)
+            view = await self._stored.view(id)
             if view.reward is not None or time.monotonic() >= deadline:
                 return view.reward or pending(view)
             await asyncio.sleep(_POLL)
@@ -329,48 +324,11 @@ class Farm:
             counts[episode.state] = counts.get(episode.state, 0) + 1
         return counts
 
-    async def _row(self, id: str) -> Any:
-        row = await queries.episode_row(self.store, id)
-        if row is None:
-            raise NotFound(f"no episode {id!r}")
-        return row
-
-    async def _ended(self, id: str) -> Any:
-        """The row of an episode that does not live in this process, but has ended. Raises NotFound, Elsewhere."""
-        row = await self._row(id)
-        if row.state not in ENDED:
-            raise await servers.elsewhere(self.store, id, row.owner)
-        return row
-
-    async def _old(self, id: str) -> EpisodeView:
-        """An episode that does not live in this process. Raises NotFound."""
-        row = await self._row(id)
-        try:
-            play = self.core.play(self.registry.get(row.task))
-        except (NotFound, TaskError):
-            play = None
-        view = row_view(row, row.turn, await queries.reward_of(self.store, id), play)
-        if row.state not in ENDED:
-            view.reason = await servers.silence(self.store, row.owner) or view.reason
-        return view
-
-    async def _step_of_old(self, id: str, step_id: str, request: StepRequest | None) -> StepView | None:
-        row = await self._ended(id)
-        try:
-            view = await self._steps.stored(id, step_id, request)
-        except NotFound:
-            if request is None and row.state == "scored":
-                raise
-            view = None
-        if view is None:
-            raise Gone(f"episode {id} is {row.state} ({row.reason or 'its reward is ready'}) and takes no more steps")
-        return view
-
     async def _cancel(self, id: str, why: str) -> EpisodeView:
         episode = self.core.live.get(id)
         if episode is None:
-            await self._ended(id)
-            return await self._old(id)
+            await self._stored.ended(id)
+            return await self._stored.view(id)
         try:
             await self.core.whole(self.core.end(episode, "cancelled", verdict(episode, "invalid", reason=why)))
         except Conflict:

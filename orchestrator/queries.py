@@ -10,8 +10,10 @@ from typing import Any
 from sqlalchemy import Select, func, select
 
 from envfarm.orchestrator import tables
-from envfarm.orchestrator.schemas import ArtifactView, EpisodeView, Page, PolicyStats, RewardView, StepRecord, TaskStats
+from envfarm.orchestrator.schema_base import Page
+from envfarm.orchestrator.schemas import ArtifactView, EpisodeView, RewardView, StepRecord
 from envfarm.orchestrator.store import Store
+from envfarm.orchestrator.task_schemas import PolicyStats, TaskStats
 from envfarm.orchestrator.views import record_of_row, reward_of_row, row_view
 from envfarm.toolbox.errors import BadRequest
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from envfarm.orchestrator.http import Nothing, Request
 from envfarm.orchestrator.routes.queries import Episodes, Paged, Wait
 from envfarm.orchestrator.routes.runs import run_name
+from envfarm.orchestrator.schema_base import Page
 from envfarm.orchestrator.schemas import (
     ArtifactView,
     EpisodeRequest,
     EpisodesCreated,
     EpisodeView,
     FinishRequest,
-    Page,
     RewardView,
 )
 

@@ -8,7 +8,9 @@ from pydantic import TypeAdapter, ValidationError
 from envfarm.orchestrator.auth import Forbidden
 from envfarm.orchestrator.http import Nothing, Request
 from envfarm.orchestrator.routes.queries import Events, Rewards
-from envfarm.orchestrator.schemas import LeaseRequest, LeaseView, Name, RewardsView, RunRequest, RunView
+from envfarm.orchestrator.run_schemas import LeaseRequest, LeaseView, RunRequest, RunView
+from envfarm.orchestrator.schema_base import Name
+from envfarm.orchestrator.schemas import RewardsView
 from envfarm.orchestrator.sse import stream
 from envfarm.toolbox.errors import BadRequest, NotFound
 from envfarm.toolbox.explain import explain

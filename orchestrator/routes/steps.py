@@ -6,12 +6,12 @@ import asyncio
 
 from envfarm.orchestrator.http import Nothing, Reply, Request, error_body, settled
 from envfarm.orchestrator.routes.queries import Paged, Wait
+from envfarm.orchestrator.schema_base import Page
 from envfarm.orchestrator.schemas import (
     BatchRequest,
     BatchResult,
     BatchStep,
     BatchView,
-    Page,
     StepPending,
     StepRecord,
     StepRequest,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from envfarm.orchestrator.http import Nothing, Request
 from envfarm.orchestrator.routes.queries import Stats, Tasks, Tools
-from envfarm.orchestrator.schemas import Page, TaskStats, TaskView, ToolSchema
+from envfarm.orchestrator.schema_base import Page
+from envfarm.orchestrator.task_schemas import TaskStats, TaskView, ToolSchema
 
 
 async def listed(request: Request[Tasks, Nothing]) -> Page[TaskView]:

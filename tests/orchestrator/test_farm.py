@@ -13,6 +13,7 @@ from sqlalchemy import update
 from envfarm.orchestrator import tables
 from envfarm.orchestrator.changes import Change
 from envfarm.orchestrator.farm import Farm
+from envfarm.orchestrator.run_schemas import RunRequest
 from envfarm.orchestrator.schemas import (
     Call,
     EpisodeLimits,
@@ -20,7 +21,6 @@ from envfarm.orchestrator.schemas import (
     EpisodeView,
     Event,
     FinishRequest,
-    RunRequest,
     StepRequest,
 )
 from envfarm.orchestrator.servers import Elsewhere

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from envfarm.orchestrator.schemas import Call, EpisodeRequest, RunRequest, StepRequest
+from envfarm.orchestrator.run_schemas import RunRequest
+from envfarm.orchestrator.schemas import Call, EpisodeRequest, StepRequest
 from envfarm.toolbox.errors import Gone
 from envfarm.toolbox.sandboxes.simulated import SimulatedBackend
 
