@@ -8,8 +8,8 @@ import time
 
 from envfarm.orchestrator.core import Core
 from envfarm.orchestrator.episodes import Episode, Play
-from envfarm.orchestrator.store import StoreError
-from envfarm.toolbox.errors import Conflict, FarmError, FarmFull, ImageError, SandboxError
+from envfarm.orchestrator.store_errors import StoreError
+from envfarm.toolbox.errors import Conflict, FarmFull, ImageError, SandboxError
 from envfarm.toolbox.sandboxes.base import Sandbox, SandboxSpec
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ _FOREVER = 365 * 86400.0  # an episode waits for its place as long as its lease 
 
 
 class Admission:
-    """Leases a sandbox for each queued episode, by priority, and makes it ready."""
+    """Leases a sandbox for each queued episode, by the priority of its run, and makes it ready."""
 
     def __init__(self, core: Core) -> None:
         self.core = core
@@ -41,7 +41,7 @@ class Admission:
     async def _admit(self, episode: Episode) -> None:
         while True:
             try:
-                await self._to_running(episode)
+                await self.core.see_through(episode, self._to_running(episode), "the sandbox could not be started")
                 return
             except Conflict:
                 log.info("%s: ended while it was started", episode.id)
@@ -52,7 +52,7 @@ class Admission:
                 await asyncio.sleep(1.0)
 
     async def _to_running(self, episode: Episode) -> None:
-        """Start it, or fail it with the reason. Raises Conflict, StoreError: then it can be called again."""
+        """Start it, in several attempts. Raises Conflict, StoreError: then it can be called again."""
         attempts = self.core.settings.start_attempts
         for attempt in range(1, attempts + 1):
             try:
@@ -64,15 +64,6 @@ class Admission:
                 if attempt == attempts:
                     await self.core.fail(episode, f"no sandbox could be started in {attempts} attempts: {error}")
                     return
-            except (Conflict, StoreError):
-                raise
-            except FarmError as error:
-                await self.core.fail(episode, f"the sandbox could not be started: {error}")
-                return
-            except Exception as error:  # a start must end in `running` or in the reason why not
-                log.exception("%s: the start failed", episode.id)
-                await self.core.fail(episode, f"the start failed: {type(error).__name__}: {error}")
-                return
             if episode.state == "starting":
                 await self.core.change(episode, "queued", sandbox=None)
             await asyncio.sleep(_PAUSE * 2 ** (attempt - 1))
@@ -113,6 +104,5 @@ class Admission:
             lease=episode.id,
             run=episode.run,
             group=episode.group_id,
-            priority=episode.priority,
             timeout=_FOREVER,
         )

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from envfarm.orchestrator.queries import decode, encode
-from envfarm.orchestrator.schemas import EpisodeRequest, Page, TaskView
+from envfarm.orchestrator.schema_base import Page
+from envfarm.orchestrator.schemas import EpisodeRequest
+from envfarm.orchestrator.task_schemas import TaskView, ToolFormat, ToolSchema
 from envfarm.orchestrator.views import dataset_of, task_view
 from envfarm.tasks.registry import Registry
 from envfarm.tasks.spec import Task
-from envfarm.toolbox.errors import NotFound
+from envfarm.toolbox.errors import BadRequest, NotFound
+from envfarm.toolbox.tools.base import Tool
+from envfarm.toolbox.tools.formats import describe
 
 
 def pick(registry: Registry, request: EpisodeRequest) -> Task:
@@ -39,6 +43,19 @@ def select_tasks(
         and (split is None or task.config.metadata.get("split") == split)
         and (kind is None or task.kind == kind)
     ]
+
+
+def page_of_tools(tools: Mapping[str, Tool], *, format: ToolFormat, cursor: str | None, limit: int) -> Page[ToolSchema]:
+    """A part of some tools, by name. Raises BadRequest (the cursor)."""
+    names = list(tools)
+    start = 0
+    if cursor is not None:
+        if (last := decode(cursor)) not in tools:
+            raise BadRequest(f"cursor: there is no tool {last[:80]!r} here; leave it out to start from the beginning")
+        start = names.index(last) + 1
+    shown = names[start : start + limit]
+    items = [ToolSchema(one) for one in describe([tools[name] for name in shown], format)]
+    return Page(items=items, next=encode(shown[-1]) if start + limit < len(names) else None)
 
 
 def page(tasks: Sequence[Task], *, cursor: str | None, limit: int) -> Page[TaskView]:

@@ -19,7 +19,8 @@ import requests
 from docker.errors import DockerException
 
 from envfarm.orchestrator.settings import Settings
-from envfarm.orchestrator.store import Store, StoreError
+from envfarm.orchestrator.store import Store
+from envfarm.orchestrator.store_errors import StoreError
 from envfarm.orchestrator.wire import open_registry
 from envfarm.toolbox.errors import TaskError
 

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import bindparam, select
 
 from envfarm.envs.base import Images, environment
 from envfarm.orchestrator import tables
-from envfarm.orchestrator.changes import INSERT_REWARD, Change
-from envfarm.orchestrator.codec import dump, load, plain
+from envfarm.orchestrator.changes import Change
+from envfarm.orchestrator.codec import load
+from envfarm.orchestrator.endings import end_columns, ending, verdict
 from envfarm.orchestrator.episodes import Episode, Play, happened, move
 from envfarm.orchestrator.events import Hub
-from envfarm.orchestrator.schemas import EpisodeState, RewardStatus, RewardView, RunRequest
+from envfarm.orchestrator.run_schemas import RunRequest
+from envfarm.orchestrator.schemas import EpisodeState, RewardView
 from envfarm.orchestrator.store import Store
+from envfarm.orchestrator.store_errors import StoreError
 from envfarm.tasks.registry import Registry
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.artifacts import Artifacts
 from envfarm.toolbox.errors import Conflict, FarmError
+from envfarm.toolbox.explain import explain
 from envfarm.toolbox.sandboxes.base import Backend, Sandbox
 from envfarm.toolbox.toolbox import Toolbox
 from envfarm.toolbox.tools.formats import describe
@@ -48,25 +51,11 @@ class FarmSettings:
     score_attempts: int = 3
     keep_deleted: float = 3600.0
     keep_events: float = 86400.0
+    keep_files: float = 86400.0  # that no row refers to
     heartbeat: float = 5.0
 
 
 _STATE = select(tables.episodes.c.state).where(tables.episodes.c.id == bindparam("the_id"))
-
-UPSERT_STATS = text(
-    "INSERT INTO task_stats (run, task, policy_version, attempts, passes, invalid, total, ema, updated_at) "
-    "VALUES (:run, :task, :policy_version, :attempts, :passes, :invalid, :total, :ema, :at) "
-    "ON CONFLICT (run, task, policy_version) DO UPDATE SET attempts = task_stats.attempts + excluded.attempts, "
-    "passes = task_stats.passes + excluded.passes, invalid = task_stats.invalid + excluded.invalid, "
-    "total = task_stats.total + excluded.total, updated_at = excluded.updated_at, "
-    "ema = CASE WHEN excluded.ema IS NULL THEN task_stats.ema WHEN task_stats.ema IS NULL THEN excluded.ema "
-    "ELSE task_stats.ema * 0.9 + excluded.ema * 0.1 END"
-)
-
-INSERT_ARTIFACT = text(
-    "INSERT INTO artifacts (episode, name, digest) VALUES (:episode, :name, :digest) "
-    "ON CONFLICT (episode, name) DO UPDATE SET digest = excluded.digest"
-)
 
 
 @dataclass(slots=True)
@@ -119,7 +108,9 @@ class Core:
             try:
                 request = RunRequest.model_validate(load(row.settings))
             except ValidationError as error:  # one bad row must not keep the farm from starting
-                log.error("run %s: its quotas cannot be read, and are not in force: %s", row.id, error)
+                log.error(
+                    "run %s: its quotas cannot be read, and are not in force: %s", row.id, explain(error, RunRequest)
+                )
                 continue
             if request != self.runs.get(row.id):
                 self.set_run(row.id, request)
@@ -149,8 +140,7 @@ class Core:
         async with episode.lock:
             change = move(episode, to, self.owner, **columns)
             if also is not None:
-                change.rows += also.rows
-                change.events = also.events + change.events
+                change.begin_with(also)
             try:
                 await self.store.write(change)
             except Conflict:
@@ -182,30 +172,11 @@ class Core:
 
         Raises Conflict when another end came first.
         """
-        change = also or Change()
-        ready = happened(episode, "reward.ready", status=reward.status, value=reward.value)
-        row: dict[str, Any] = {
-            "episode": episode.id,
-            "run": episode.run,
-            "status": reward.status,
-            "value": reward.value,
-            "parts": dump(reward.parts),
-            "evidence": dump(reward.evidence),
-            "reason": None if reward.reason is None else plain(reward.reason),
-            "attempts": attempts,
-            "scored_at": reward.scored_at,
-        }
-        ready.into = row
-        change.rows.append((INSERT_REWARD, row))
-        for name, digest in reward.evidence.items():
-            change.rows.append((INSERT_ARTIFACT, {"episode": episode.id, "name": f"reward/{name}", "digest": digest}))
-        if state in ("scored", "failed"):
-            change.rows.append((UPSERT_STATS, self._stats(episode, reward)))
-        change.events.append(ready)
-        columns: dict[str, Any] = {"ended_at": reward.scored_at}
-        if state != "scored":
-            columns["reason"] = reward.reason
-        await self.change(episode, state, also=change, **columns)
+        mark = episode.play.task.config.envfarm.full_mark
+        last, row = ending(episode, state, reward, attempts=attempts, mark=mark)
+        if also is not None:
+            last.begin_with(also)
+        await self.change(episode, state, also=last, **end_columns(state, reward))
         reward.seq = row["seq"]
         episode.reward = reward
         self.live.pop(episode.id, None)
@@ -215,22 +186,6 @@ class Core:
         for task in (episode.work, step):
             if task is not None and task is not asyncio.current_task():
                 task.cancel()
-
-    def verdict(self, episode: Episode, status: RewardStatus, *, reason: str | None = None, **more: Any) -> RewardView:
-        """A reward of an episode, with what every reward says."""
-        return RewardView.model_construct(
-            episode=episode.id,
-            task=episode.play.task.id,
-            run=episode.run,
-            status=status,
-            reason=reason,
-            group_id=episode.group_id,
-            rollout_index=episode.rollout_index,
-            policy_version=episode.policy_version,
-            truncated=episode.truncated,
-            scored_at=time.time(),
-            **more,
-        )
 
     def give_back(self, episode: Episode) -> None:
         """Let the toolbox end an episode's sandbox."""
@@ -244,28 +199,27 @@ class Core:
             return
         also = Change(events=[happened(episode, "pod.lost", cause=lost)]) if lost is not None else None
         try:
-            await self.end(episode, "failed", self.verdict(episode, "error", reason=why), also=also)
+            await self.end(episode, "failed", verdict(episode, "error", reason=why), also=also)
         except Conflict:
             log.info("%s: ended otherwise while it failed: %s", episode.id, why)
 
+    async def see_through(self, episode: Episode, work: Coroutine[Any, Any, None], failed: str) -> None:
+        """Let background work of an episode end in what it is for, or in `failed` and the reason why.
+
+        Raises Conflict (the episode ended otherwise), StoreError: then it can be begun again.
+        """
+        try:
+            await work
+        except (Conflict, StoreError):
+            raise
+        except FarmError as error:
+            await self.fail(episode, f"{failed}: {error}")
+        except Exception as error:  # nobody waits who could be told: an episode must not stay where it is for ever
+            log.exception("%s: %s", episode.id, failed)
+            await self.fail(episode, f"{failed}: {type(error).__name__}: {error}")
+
     async def _release(self, sandbox: Sandbox) -> None:
         await self.toolbox.release(sandbox)
-
-    def _stats(self, episode: Episode, reward: RewardView) -> dict[str, Any]:
-        done = reward.status == "done" and reward.value is not None
-        value = reward.value if done and reward.value is not None else None
-        mark = episode.play.task.config.envfarm.full_mark
-        return {
-            "run": episode.run,
-            "task": episode.play.task.id,
-            "policy_version": episode.policy_version or "",
-            "attempts": int(done),
-            "passes": int(value is not None and value >= mark),
-            "invalid": int(not done),
-            "total": value or 0.0,
-            "ema": value,
-            "at": time.time(),
-        }
 
 
 _MIRRORED = {"reason", "terminated", "truncated", "started_at", "ended_at"}

@@ -17,7 +17,8 @@ from envfarm.orchestrator.codec import dump, load
 from envfarm.orchestrator.core import Core
 from envfarm.orchestrator.episodes import Episode, created, happened, new_ids
 from envfarm.orchestrator.leases import Leases
-from envfarm.orchestrator.schemas import EpisodeLimits, EpisodeRequest, RunRequest
+from envfarm.orchestrator.run_schemas import RunRequest
+from envfarm.orchestrator.schemas import EpisodeLimits, EpisodeRequest
 from envfarm.orchestrator.views import merged
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.errors import BadRequest, Conflict

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, closing
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
+from typing import Any
 
 import uvloop
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -27,8 +30,14 @@ from envfarm.tasks.spec import Task
 from envfarm.toolbox.errors import FarmError
 from envfarm.trainers.client import Client, ClientError, Json
 
+RUN = f"demo-{uuid.uuid4().hex[:8]}"
+"""The run of this process's episodes."""
+
 JOBS = max(2, os.cpu_count() or 2)
 """Builds, and episodes, at a time."""
+
+
+_STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(slots=True)
@@ -103,7 +112,7 @@ async def demo(settings: Settings) -> bool:
         _say(f"{id}: {error}")
     async with open_images(settings) as images:
         await _each("built", rows, lambda row, stage: _build(row, images, stage))
-    async with connect(settings) as client:
+    async with connect(settings) as client, _cleared(client):
         built = [row for row in rows if row.build is not None]
         await _each("played", built, lambda row, stage: _play(row, client, stage))
         _show(rows)
@@ -158,12 +167,22 @@ async def _play(row: Row, client: Client, stage: Stage) -> None:
 
 @asynccontextmanager
 async def _episode(client: Client, task: Task) -> AsyncIterator[Json]:
-    [episode] = await client.create(task.id, run="demo")
-    try:
+    [episode] = await client.create(task.id, run=RUN)
+    async with AsyncExitStack() as unless_played:
+        unless_played.push_async_callback(client.cancel, episode["id"])
         yield episode
-    except BaseException:
-        await client.cancel(episode["id"])
-        raise
+        unless_played.pop_all()
+
+
+@asynccontextmanager
+async def _cleared(client: Client) -> AsyncIterator[None]:
+    """Cancel at the end whatever of ours still lives: an episode can be made whose creation was never answered."""
+    try:
+        yield
+    finally:
+        for state in ("queued", "starting", "running", "scoring"):
+            left = [episode["id"] async for episode in client.episodes(run=RUN, state=state)]
+            await asyncio.gather(*(client.cancel(id) for id in left))
 
 
 async def _reward(row: Row, client: Client, episode: Json) -> float | None:
@@ -228,10 +247,31 @@ def _say(line: str) -> None:
     console.print(line, soft_wrap=True, markup=False)
 
 
+async def _until_told(work: Coroutine[Any, Any, bool]) -> bool:
+    """Do the work; SIGTERM or SIGINT cancels it, and it ends what it started. A second one does not wait for that."""
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(work)
+    told: list[signal.Signals] = []
+
+    def stop(number: signal.Signals) -> None:
+        _say("stopping: ending what was started")
+        told.append(number)
+        for one in _STOPS:
+            loop.remove_signal_handler(one)
+        task.cancel()
+
+    for number in _STOPS:
+        loop.add_signal_handler(number, stop, number)
+    await asyncio.wait([task])
+    if told:
+        sys.exit(128 + told[0])
+    return task.result()
+
+
 def main() -> None:
-    """Exit code 0 when all is as it should be, 1 when something is off, 3 when the farm cannot."""
+    """Exit code 0 when all is as it should be, 1 when something is off, 3 when the farm cannot, 128 and a signal's."""
     try:
-        fine = uvloop.run(demo(load().settings))
+        fine = uvloop.run(_until_told(demo(load().settings)))
     except FarmError as error:
         _say(f"error: {' '.join(str(error).split())}")
         sys.exit(3)

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import bindparam, update
 
@@ -71,12 +71,33 @@ class Step:
         self.done: asyncio.Task[StepView] | None = None
 
 
+class Recorded(Protocol):
+    """What a live episode and its row in the store both say of it."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def run(self) -> str: ...
+    @property
+    def task(self) -> str: ...
+    @property
+    def state(self) -> EpisodeState: ...
+    @property
+    def group_id(self) -> str | None: ...
+    @property
+    def rollout_index(self) -> int | None: ...
+    @property
+    def policy_version(self) -> str | None: ...
+    @property
+    def truncated(self) -> bool: ...
+
+
 class Episode:
     """One live episode. Changed only by the event loop of its owner."""
 
     __slots__ = (
         "answer", "created_at", "current", "ended_at", "errors", "evidence", "group_id", "id", "last",
-        "lease_s", "lease_until", "limits", "lock", "output", "play", "policy_version", "priority", "reason", "reward",
+        "lease_s", "lease_until", "limits", "lock", "output", "play", "policy_version", "reason", "reward",
         "rollout_index", "run", "sandbox", "sandbox_id", "started_at", "state", "step_ids", "terminated",
         "truncated", "turn", "waiters", "work",
     )  # fmt: skip
@@ -89,7 +110,6 @@ class Episode:
         self.created_at = created_at
         self.state: EpisodeState = "queued"
         self.turn = 0
-        self.priority = 0
         self.group_id: str | None = None
         self.rollout_index: int | None = None
         self.policy_version: str | None = None
@@ -113,6 +133,11 @@ class Episode:
         self.lock: asyncio.Lock | None = None  # held while its state is changed
         self.work: asyncio.Task[None] | None = None  # being started, or being scored
         self.waiters: set[asyncio.Future[None]] | None = None
+
+    @property
+    def task(self) -> str:
+        """The id of its task."""
+        return self.play.task.id
 
     @property
     def ended(self) -> bool:
@@ -162,7 +187,7 @@ _last_stamp = 0
 _GUARDED: dict[tuple[str, ...], Any] = {}
 
 
-def move(episode: Episode, to: EpisodeState, owner: str, **columns: Any) -> Change:
+def move(episode: Recorded, to: EpisodeState, owner: str, **columns: Any) -> Change:
     """The change that takes an episode to another state, with its event; refused when its state is not what we think.
 
     Raises Conflict when there is no such move.
@@ -193,7 +218,7 @@ def move(episode: Episode, to: EpisodeState, owner: str, **columns: Any) -> Chan
     return Change(guard=(statement, parameters), events=[happened(episode, "episode.state", **data)])
 
 
-def happened(episode: Episode, type: str, **data: Any) -> EventRow:
+def happened(episode: Recorded, type: str, **data: Any) -> EventRow:
     """An event of an episode."""
     return EventRow(type, episode.run, episode.id, time.time(), data)
 
@@ -212,7 +237,6 @@ def created(episode: Episode, owner: str) -> dict[str, Any]:
         "group_id": episode.group_id,
         "rollout_index": episode.rollout_index,
         "policy_version": episode.policy_version,
-        "priority": episode.priority,
         "limits": dump(episode.limits.model_dump(exclude_none=True)),
         "terminated": False,
         "truncated": False,

@@ -5,63 +5,52 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
 
-from sqlalchemy import bindparam, select, text, update
+from sqlalchemy import bindparam, select, update
 
 from envfarm.envs.base import Images
-from envfarm.orchestrator import catalogue, queries, tables
+from envfarm.orchestrator import catalogue, queries, servers, tables
 from envfarm.orchestrator.admission import Admission
+from envfarm.orchestrator.broom import Broom
 from envfarm.orchestrator.changes import Change
 from envfarm.orchestrator.core import Core, FarmSettings
 from envfarm.orchestrator.creation import Creation
+from envfarm.orchestrator.endings import verdict
 from envfarm.orchestrator.episodes import Episode
 from envfarm.orchestrator.events import follow
 from envfarm.orchestrator.jobs import Scoring
 from envfarm.orchestrator.leases import Leases
 from envfarm.orchestrator.recovery import Recovery
+from envfarm.orchestrator.run_schemas import LeaseView, RunRequest, RunView
 from envfarm.orchestrator.runs import Runs
+from envfarm.orchestrator.schema_base import Page
 from envfarm.orchestrator.schemas import (
-    ENDED,
+    ArtifactView,
     EpisodeRequest,
     EpisodeView,
     Event,
     FinishRequest,
-    LeaseView,
-    Page,
     ReadyView,
     RewardsView,
     RewardView,
-    RunRequest,
-    RunView,
     StepRecord,
     StepRequest,
     StepView,
-    TaskStats,
-    TaskView,
 )
 from envfarm.orchestrator.steps import Steps
-from envfarm.orchestrator.store import Store, StoreError
-from envfarm.orchestrator.views import live_view, pending, row_view, task_view
+from envfarm.orchestrator.store import Store
+from envfarm.orchestrator.store_errors import StoreError
+from envfarm.orchestrator.stored import Stored
+from envfarm.orchestrator.task_schemas import TaskStats, TaskView, ToolFormat, ToolSchema
+from envfarm.orchestrator.views import live_view, pending, task_view
 from envfarm.tasks.registry import Registry
 from envfarm.toolbox.artifacts import Artifacts
-from envfarm.toolbox.errors import Conflict, FarmError, Gone, NotFound, TaskError
+from envfarm.toolbox.errors import Conflict, FarmError, Gone
 from envfarm.toolbox.sandboxes.base import Backend
 from envfarm.toolbox.toolbox import Toolbox
-from envfarm.toolbox.tools.base import Tool
 
-_UPSERT_SERVER = text(
-    "INSERT INTO servers (id, started_at, heartbeat_at) VALUES (:id, :at, :at) "
-    "ON CONFLICT (id) DO UPDATE SET started_at = excluded.started_at, heartbeat_at = excluded.heartbeat_at"
-)
 _DELETE = update(tables.episodes).where(tables.episodes.c.id == bindparam("the_id")).values(deleted_at=bindparam("now"))
 _POLL = 0.5  # seconds between two looks at an episode that another server drives
-
-
-class Elsewhere(FarmError):
-    """Another server drives this episode."""
-
-    status = 421
 
 
 class Farm:
@@ -86,19 +75,22 @@ class Farm:
         self.core = core = Core(store, backend, toolbox, registry, images, artifacts, owner, settings or FarmSettings())
         self._scoring = Scoring(core)
         self._steps = Steps(core, self._scoring)
+        self._stored = Stored(core, self._steps)
         self._admission = Admission(core)
         self._leases = Leases(core)
         self._runs = Runs(core)
+        self.broom = Broom(core)
         self._creation = Creation(core, self._admission, self._leases)
 
     async def start(self) -> None:
         """Open the store, take back what an earlier process left, and begin to work. Raises FarmError."""
         await self.store.open()
         self.store.committed.append(self.core.hub.tell)
-        await self.store.write(Change(rows=[(_UPSERT_SERVER, {"id": self.core.owner, "at": time.time()})]))
+        await servers.sign_on(self.store, self.core.owner)
         recovery = Recovery(self.core, self._admission, self._steps, self._scoring, self._leases)
         await recovery.run()
         self.core.spawn(self._leases.run(), "leases")
+        self.core.spawn(self.broom.run(), "broom")
 
     async def close(self) -> None:
         """Stop; episodes that live keep their sandboxes, and go on at the next start."""
@@ -132,7 +124,7 @@ class Farm:
             return live_view(episode)
         deadline = time.monotonic() + wait
         while True:
-            view = await self._old(id)
+            view = await self._stored.view(id)
             if view.state not in ("queued", "starting") or time.monotonic() >= deadline:
                 return view
             await asyncio.sleep(_POLL)
@@ -140,7 +132,7 @@ class Farm:
     async def episode_run(self, id: str) -> str:
         """The run of an episode. Raises NotFound."""
         episode = self.core.live.get(id)
-        return episode.run if episode is not None else (await self._row(id)).run
+        return episode.run if episode is not None else (await self._stored.row(id)).run
 
     async def list_episodes(
         self, *, run: str | None = None, state: str | None = None, cursor: str | None = None, limit: int = 100
@@ -156,7 +148,7 @@ class Farm:
         """
         episode = self.core.live.get(id)
         if episode is None:
-            return await self._step_of_old(id, request.step_id, request)
+            return await self._stored.step(id, request.step_id, request)
         episode.renew()
         return await self._steps.step(episode, request)
 
@@ -164,7 +156,7 @@ class Farm:
         """The result of a step that was sent; None when it still runs after `wait` seconds. Raises NotFound, Gone."""
         episode = self.core.live.get(id)
         if episode is None:
-            return await self._step_of_old(id, step_id, None)
+            return await self._stored.step(id, step_id, None)
         episode.renew()
         return await self._steps.result(episode, step_id, wait)
 
@@ -173,10 +165,10 @@ class Farm:
         await self.episode_run(id)
         return await queries.list_steps(self.store, id, cursor=cursor, limit=limit)
 
-    async def artifacts_of(self, id: str) -> dict[str, str]:
-        """The digests of everything that an episode kept, by name. Raises NotFound."""
+    async def artifacts_of(self, id: str, *, cursor: str | None = None, limit: int = 100) -> Page[ArtifactView]:
+        """Everything that an episode kept, by name. Raises NotFound, BadRequest (the cursor)."""
         await self.episode_run(id)
-        return await queries.artifacts_of(self.store, id)
+        return await queries.list_artifacts(self.store, id, cursor=cursor, limit=limit)
 
     async def finish(self, id: str, request: FinishRequest) -> EpisodeView:
         """End an episode from outside and start its scoring; again, it changes nothing.
@@ -188,11 +180,10 @@ class Farm:
             return await self._cancel(id, "given up by its caller")
         episode = self.core.live.get(id)
         if episode is None:
-            view = await self._old(id)
+            await self._stored.ended(id)
+            view = await self._stored.view(id)
             if view.state == "scored":
                 return view
-            if view.state not in ENDED:
-                raise Elsewhere(f"episode {id} is driven by another server")
             raise Gone(f"episode {id} is {view.state}: {view.reason}")
         await episode.wait(_between_steps, None)
         if episode.state == "running":
@@ -217,9 +208,7 @@ class Farm:
         if id in self.core.live:
             await self.cancel(id)
         else:
-            row = await self._row(id)
-            if row.state not in ENDED:
-                raise Elsewhere(f"episode {id} is driven by another server")
+            await self._stored.ended(id)
         await self.store.write(Change(rows=[(_DELETE, {"the_id": id, "now": time.time()})]))
 
     async def reward(self, id: str, wait: float = 0.0) -> RewardView:
@@ -231,7 +220,7 @@ class Farm:
             return episode.reward or pending(live_view(episode, whole=False))
         deadline = time.monotonic() + wait
         while True:
-            view = await self._old(id)
+            view = await self._stored.view(id)
             if view.reward is not None or time.monotonic() >= deadline:
                 return view.reward or pending(view)
             await asyncio.sleep(_POLL)
@@ -297,12 +286,23 @@ class Farm:
         return task_view(self.registry.get(id), whole=True)
 
     async def tools(
-        self, *, kind: str | None = None, dataset: str | None = None, task: str | None = None
-    ) -> list[Tool]:
-        """The tools of a task, of a dataset's tasks, or of every task. Raises NotFound, TaskError."""
+        self,
+        *,
+        kind: str | None = None,
+        dataset: str | None = None,
+        task: str | None = None,
+        format: ToolFormat = "openai",
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> Page[ToolSchema]:
+        """The tools of a task, of a dataset's tasks, or of every task, in the order in which a model is told of them.
+
+        Raises NotFound, TaskError, BadRequest (the cursor).
+        """
         chosen = catalogue.select_tasks(self.registry, dataset=dataset, kind=kind)
         plays = [self.core.play(one) for one in ([self.registry.get(task)] if task is not None else chosen)]
-        return list({tool.name: tool for play in plays for tool in play.tools}.values())
+        tools = {tool.name: tool for play in plays for tool in play.tools}
+        return catalogue.page_of_tools(tools, format=format, cursor=cursor, limit=limit)
 
     async def ready(self) -> ReadyView:
         """Whether episodes can be served."""
@@ -324,46 +324,13 @@ class Farm:
             counts[episode.state] = counts.get(episode.state, 0) + 1
         return counts
 
-    async def _row(self, id: str) -> Any:
-        row = await queries.episode_row(self.store, id)
-        if row is None:
-            raise NotFound(f"no episode {id!r}")
-        return row
-
-    async def _old(self, id: str) -> EpisodeView:
-        """An episode that does not live in this process. Raises NotFound."""
-        row = await self._row(id)
-        try:
-            play = self.core.play(self.registry.get(row.task))
-        except (NotFound, TaskError):
-            play = None
-        return row_view(row, row.turn, await queries.reward_of(self.store, id), play)
-
-    async def _step_of_old(self, id: str, step_id: str, request: StepRequest | None) -> StepView | None:
-        row = await self._row(id)
-        if row.state not in ENDED:
-            raise Elsewhere(f"episode {id} is driven by another server")
-        try:
-            view = await self._steps.stored(id, step_id, request)
-        except NotFound:
-            if request is None and row.state == "scored":
-                raise
-            view = None
-        if view is None:
-            raise Gone(f"episode {id} is {row.state} ({row.reason or 'its reward is ready'}) and takes no more steps")
-        return view
-
     async def _cancel(self, id: str, why: str) -> EpisodeView:
         episode = self.core.live.get(id)
         if episode is None:
-            view = await self._old(id)
-            if view.state not in ENDED:
-                raise Elsewhere(f"episode {id} is driven by another server")
-            return view
+            await self._stored.ended(id)
+            return await self._stored.view(id)
         try:
-            await self.core.whole(
-                self.core.end(episode, "cancelled", self.core.verdict(episode, "invalid", reason=why))
-            )
+            await self.core.whole(self.core.end(episode, "cancelled", verdict(episode, "invalid", reason=why)))
         except Conflict:
             if not episode.ended:
                 raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import math
 from collections.abc import Awaitable, Callable
@@ -18,6 +17,7 @@ from envfarm.orchestrator.inflight import IN_FLIGHT
 from envfarm.orchestrator.metrics import Metrics
 from envfarm.orchestrator.schemas import ErrorBody
 from envfarm.toolbox.errors import BackendUnavailable, BadRequest, FarmError, FarmFull, NotFound, SandboxError
+from envfarm.toolbox.explain import explain
 
 if TYPE_CHECKING:
     from envfarm.orchestrator.farm import Farm
@@ -40,6 +40,7 @@ class Nothing(BaseModel):
 
 Q = TypeVar("Q", bound=BaseModel)
 B = TypeVar("B", bound=BaseModel)
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -147,17 +148,23 @@ async def boundary(
 ) -> web.StreamResponse:
     """Turn every error into the one error shape, and count the request."""
     started = perf_counter()
-    response: web.StreamResponse
-    try:
-        response = await handler(request)
-    except web.HTTPException as error:
-        response = _of_aiohttp(request, error)
-    except Exception as error:  # noqa: BLE001 - the one boundary: whatever happens is an answer
-        response = failure(error, request.match_info.get("id"))
+    response = await settled(handler(request))
+    if isinstance(response, web.HTTPException):
+        response = _of_aiohttp(request, response)
+    elif isinstance(response, Exception):
+        response = failure(response, request.match_info.get("id"))
     resource = request.match_info.route.resource
     method, path = (request.method, resource.canonical) if resource is not None else ("any", "unknown")
     request.app[METRICS].request(method, path, response.status, perf_counter() - started)
     return response
+
+
+async def settled(work: Awaitable[T]) -> T | Exception:
+    """What work comes to, its exception among that: the one boundary, beyond which whatever happens is an answer."""
+    try:
+        return await work
+    except Exception as error:  # noqa: BLE001
+        return error
 
 
 def failure(error: BaseException, episode: str | None = None) -> web.Response:
@@ -211,7 +218,7 @@ def _query(model: type[Q], http: web.Request) -> Q:
     try:
         return model.model_validate(dict(http.query))
     except ValidationError as error:
-        raise BadRequest(f"query: {_explain(error, model)}") from None
+        raise BadRequest(f"query: {explain(error, model)}") from None
 
 
 async def _body(model: type[B], http: web.Request) -> B:
@@ -224,40 +231,4 @@ async def _body(model: type[B], http: web.Request) -> B:
     try:
         return model.model_validate_json(data or b"{}")
     except ValidationError as error:
-        raise BadRequest(f"body: {_explain(error, model)}") from None
-
-
-def _explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first thing that is wrong: where it stands, and the fix."""
-    problems = error.errors(include_url=False)
-    first = problems[0]
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "json_invalid":
-        return f"{first['msg']}; send a JSON object"
-    if first["type"] == "extra_forbidden":
-        known = _fields(model, first["loc"][:-1])
-        near = difflib.get_close_matches(str(first["loc"][-1]), known, 1, 0.5)
-        advice = f"did you mean {near[0]}?" if near else f"known: {', '.join(known) or 'none'}"
-        return f"{where}: no such field; {advice}{more}"
-    message = first["msg"].removeprefix("Value error, ")
-    given = "" if first["type"] == "missing" or not where else f", not {_short(first['input'])}"
-    return f"{where}: {message}{given}{more}" if where else f"{message}{more}"
-
-
-def _fields(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
-    """The fields of the model that stands at a place inside another."""
-    schema = model.model_json_schema()
-    here: dict[str, Any] = schema
-    for part in place:
-        options = [here, *here.get("anyOf", [])]
-        inner = next((o for o in options if "properties" in o or "items" in o), here)
-        here = inner.get("items", {}) if isinstance(part, int) else inner.get("properties", {}).get(part, {})
-        if "$ref" in here:
-            here = schema["$defs"][here["$ref"].rpartition("/")[2]]
-    return list(here.get("properties", {}))
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}…"
+        raise BadRequest(f"body: {explain(error, model)}") from None

@@ -10,12 +10,13 @@ from sqlalchemy import bindparam, update
 from envfarm.envs.base import Reward, ScoreContext
 from envfarm.orchestrator import tables
 from envfarm.orchestrator.blame import Blame
-from envfarm.orchestrator.changes import Change
+from envfarm.orchestrator.changes import INSERT_ARTIFACT, Change
 from envfarm.orchestrator.codec import dump
-from envfarm.orchestrator.core import INSERT_ARTIFACT, Core
+from envfarm.orchestrator.core import Core
+from envfarm.orchestrator.endings import verdict
 from envfarm.orchestrator.episodes import Episode, happened
-from envfarm.orchestrator.store import StoreError
-from envfarm.toolbox.errors import Conflict, FarmError, SandboxError, SandboxLost
+from envfarm.orchestrator.store_errors import StoreError
+from envfarm.toolbox.errors import Conflict, SandboxError, SandboxLost
 from envfarm.toolbox.sandboxes.base import Sandbox
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class Scoring:
     async def _job(self, episode: Episode) -> None:
         while True:
             try:
-                await self._to_reward(episode)
+                await self.core.see_through(episode, self._to_reward(episode), "scoring failed")
                 return
             except StoreError as error:
                 log.error("%s: its reward waits for the database: %s", episode.id, error)
@@ -80,13 +81,6 @@ class Scoring:
             )
         except Conflict:
             log.info("%s: cancelled while it was scored", episode.id)
-        except StoreError:
-            raise
-        except FarmError as error:
-            await self.core.fail(episode, f"scoring failed: {error}")
-        except Exception as error:  # a job must end in a reward or in the reason why there is none
-            log.exception("%s: scoring failed", episode.id)
-            await self.core.fail(episode, f"scoring failed: {type(error).__name__}: {error}")
 
     def _context(self, episode: Episode, sandbox: Sandbox | None) -> ScoreContext:
         return ScoreContext(
@@ -155,7 +149,6 @@ class Scoring:
             self.core.give_back(episode)
 
     async def _reward(self, episode: Episode, reward: Reward | SandboxError, attempts: int) -> None:
-        verdict = self.core.verdict
         if isinstance(reward, SandboxError):
             why = f"the farm could not score it in {attempts} attempts: {reward}"
             view = verdict(episode, "error", reason=why, value=None, parts={}, evidence=dict(episode.evidence or {}))

@@ -1,4 +1,4 @@
-"""Leases and other clockwork: one heap of deadlines for all episodes, one heartbeat, one broom."""
+"""Leases and other clockwork: one heap of deadlines for all episodes, and one heartbeat."""
 
 from __future__ import annotations
 
@@ -7,30 +7,18 @@ import heapq
 import logging
 import time
 
-from sqlalchemy import and_, bindparam, delete, func, select, update
-
-from envfarm.orchestrator import tables
+from envfarm.orchestrator import servers
 from envfarm.orchestrator.changes import Change
 from envfarm.orchestrator.core import Core
+from envfarm.orchestrator.endings import verdict
 from envfarm.orchestrator.episodes import Episode, happened
-from envfarm.orchestrator.store import StoreError
+from envfarm.orchestrator.store_errors import StoreError
 from envfarm.toolbox.errors import Conflict
 
 log = logging.getLogger(__name__)
 
 _TICK = 0.25  # seconds between two looks at the heap
-_SWEEP = 60.0  # seconds between two sweeps
 _WARN = 0.25  # of the lease left when `lease.expiring` is sent
-
-_BEAT = update(tables.servers).where(tables.servers.c.id == bindparam("the_id")).values(heartbeat_at=bindparam("now"))
-_FORGET = delete(tables.episodes).where(tables.episodes.c.deleted_at < bindparam("before"))
-_FORGET_EVENTS = delete(tables.events).where(
-    and_(
-        tables.events.c.at < bindparam("before"),
-        tables.events.c.id < select(func.max(tables.events.c.id)).scalar_subquery(),
-    )
-)
-_FORGET_REQUESTS = delete(tables.requests).where(tables.requests.c.created_at < bindparam("before"))
 
 
 class Leases:
@@ -46,7 +34,7 @@ class Leases:
 
     async def run(self) -> None:
         """Do everything that is due, for ever."""
-        beat = sweep = time.monotonic()
+        beat = time.monotonic()
         while True:
             await asyncio.sleep(_TICK)
             try:
@@ -54,22 +42,9 @@ class Leases:
                 if time.monotonic() - beat >= self.core.settings.heartbeat:
                     beat = time.monotonic()
                     await self._beat()
-                if time.monotonic() - sweep >= _SWEEP:
-                    sweep = time.monotonic()
-                    await self.sweep(time.time())
             except StoreError as error:
                 log.error("leases: %s", error)
                 await asyncio.sleep(1.0)
-
-    async def sweep(self, now: float) -> None:
-        """Forget what was deleted, and events and idempotency keys that are too old."""
-        settings = self.core.settings
-        rows = [
-            (_FORGET, {"before": now - settings.keep_deleted}),
-            (_FORGET_EVENTS, {"before": now - settings.keep_events}),
-            (_FORGET_REQUESTS, {"before": now - settings.keep_events}),
-        ]
-        await self.core.store.write(Change(rows=list(rows)))
 
     async def _expire(self, now: float) -> None:
         while self._heap and self._heap[0][0] <= now:
@@ -93,7 +68,7 @@ class Leases:
         why = f"its lease of {episode.lease_s:g} s was not renewed"
         also = Change(events=[happened(episode, "lease.expired")])
         try:
-            await self.core.end(episode, "expired", self.core.verdict(episode, "invalid", reason=why), also=also)
+            await self.core.end(episode, "expired", verdict(episode, "invalid", reason=why), also=also)
         except Conflict:
             log.info("%s: ended otherwise while it expired", episode.id)
         except StoreError:
@@ -102,7 +77,7 @@ class Leases:
 
     async def _beat(self) -> None:
         core = self.core
-        await core.store.write(Change(rows=[(_BEAT, {"the_id": core.owner, "now": time.time()})]))
+        await servers.beat(core.store, core.owner)
         if not core.store.sqlite:  # another server may have set quotas
             await core.load_runs()
 

@@ -14,6 +14,7 @@ from envfarm.orchestrator.schemas import Call
 from envfarm.tasks.folder import files
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.errors import BadRequest, TaskError
+from envfarm.toolbox.explain import explain
 
 _UNPACK = """\
 d=/solution; mkdir -p $d 2>/dev/null && [ -w $d ] || d=$(mktemp -d)
@@ -59,10 +60,8 @@ def scripted(path: Path) -> list[Call]:
             try:
                 calls.append(Call.model_validate_json(line))
             except ValidationError as error:
-                first = error.errors()[0]
-                where = ".".join(map(str, first["loc"])) or "the line"
                 raise BadRequest(
-                    f'{path}, line {number}: {where}: {first["msg"]}; expected {{"name": "bash", "arguments": {{…}}}}'
+                    f'{path}, line {number}: {explain(error, Call)}; expected {{"name": "bash", "arguments": {{…}}}}'
                 ) from None
     return calls
 

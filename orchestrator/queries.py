@@ -10,8 +10,10 @@ from typing import Any
 from sqlalchemy import Select, func, select
 
 from envfarm.orchestrator import tables
-from envfarm.orchestrator.schemas import EpisodeView, Page, PolicyStats, RewardView, StepRecord, TaskStats
+from envfarm.orchestrator.schema_base import Page
+from envfarm.orchestrator.schemas import ArtifactView, EpisodeView, RewardView, StepRecord
 from envfarm.orchestrator.store import Store
+from envfarm.orchestrator.task_schemas import PolicyStats, TaskStats
 from envfarm.orchestrator.views import record_of_row, reward_of_row, row_view
 from envfarm.toolbox.errors import BadRequest
 
@@ -73,10 +75,16 @@ async def list_steps(store: Store, id: str, *, cursor: str | None, limit: int) -
     return Page(items=[record_of_row(row) for row in shown], next=more)
 
 
-async def artifacts_of(store: Store, id: str) -> dict[str, str]:
-    """The digests of everything that an episode kept, by name."""
-    query = select(tables.artifacts).where(tables.artifacts.c.episode == id).order_by(tables.artifacts.c.name)
-    return {row.name: row.digest for row in await store.rows(query)}
+async def list_artifacts(store: Store, id: str, *, cursor: str | None, limit: int) -> Page[ArtifactView]:
+    """Everything that an episode kept, by name."""
+    table = tables.artifacts.c
+    query = select(tables.artifacts).where(table.episode == id).order_by(table.name).limit(limit + 1)
+    if cursor is not None:
+        query = query.where(table.name > decode(cursor))
+    rows = await store.rows(query)
+    shown = rows[:limit]
+    items = [ArtifactView(name=row.name, digest=row.digest) for row in shown]
+    return Page(items=items, next=encode(shown[-1].name) if len(rows) > limit else None)
 
 
 async def rewards(store: Store, *, run: str | None, after: int, limit: int) -> list[RewardView]:

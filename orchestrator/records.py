@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from sqlalchemy import and_, bindparam, select, update
+from sqlalchemy import Executable, and_, bindparam, select, update
 
 from envfarm.orchestrator import tables
-from envfarm.orchestrator.changes import INSERT_STEP, Change
+from envfarm.orchestrator.changes import INSERT_ARTIFACT, INSERT_STEP, Change
 from envfarm.orchestrator.codec import dump, load
-from envfarm.orchestrator.core import INSERT_ARTIFACT
 from envfarm.orchestrator.episodes import Episode, Step, happened
 from envfarm.orchestrator.schemas import Call, CallResult, StepInfo, StepView
 from envfarm.toolbox.tools.base import ToolResult
@@ -47,7 +46,7 @@ def started(episode: Episode, step: Step) -> Change:
 def so_far(episode: Episode, step: Step) -> Change:
     """The change that keeps the results of the calls that are done."""
     key = {"the_episode": episode.id, "the_step": step.step_id}
-    return Change(rows=[(_DONE_SO_FAR, {**key, "new_results": dump(step.results)})])
+    return Change(rows=[(_DONE_SO_FAR, {**key, "new_results": dump(step.results)}), *_files(episode, step)])
 
 
 def finished(episode: Episode, step: Step) -> Change:
@@ -74,10 +73,16 @@ def complete(begun: Change, episode: Episode, step: Step) -> None:
 
 def _say_finished(change: Change, episode: Episode, step: Step) -> None:
     change.events.append(happened(episode, "step.finished", step_id=step.step_id, turn=step.turn))
-    for index, result in enumerate(step.results):
-        for name, digest in result.get("artifacts", {}).items():
-            kept = {"episode": episode.id, "name": f"steps/{step.turn}/{index}/{name}", "digest": digest}
-            change.rows.append((INSERT_ARTIFACT, kept))
+    change.rows += _files(episode, step)
+
+
+def _files(episode: Episode, step: Step) -> list[tuple[Executable, dict[str, Any]]]:
+    """The rows that say which files a step's results refer to."""
+    return [
+        (INSERT_ARTIFACT, {"episode": episode.id, "name": f"steps/{step.turn}/{index}/{name}", "digest": digest})
+        for index, result in enumerate(step.results)
+        for name, digest in result.get("artifacts", {}).items()
+    ]
 
 
 def result_of(call: Call, result: ToolResult) -> dict[str, Any]:

@@ -5,24 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import and_, bindparam, select
 
-from envfarm.envs.base import Environment
 from envfarm.orchestrator import tables
 from envfarm.orchestrator.admission import Admission
 from envfarm.orchestrator.codec import load
 from envfarm.orchestrator.core import Core
-from envfarm.orchestrator.episodes import Episode, Play
+from envfarm.orchestrator.endings import end_columns, ending, verdict
+from envfarm.orchestrator.episodes import Episode, move
 from envfarm.orchestrator.jobs import Scoring
 from envfarm.orchestrator.leases import Leases
 from envfarm.orchestrator.records import step_of_row
 from envfarm.orchestrator.schemas import EpisodeLimits
 from envfarm.orchestrator.steps import Steps
-from envfarm.tasks.spec import Task, TaskConfig
-from envfarm.toolbox.errors import BackendUnavailable, FarmError, SandboxError
+from envfarm.toolbox.errors import BackendUnavailable, Conflict, FarmError, SandboxError
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +95,6 @@ class Recovery:
             "group_id",
             "rollout_index",
             "policy_version",
-            "priority",
             "started_at",
             "terminated",
             "truncated",
@@ -156,10 +153,11 @@ class Recovery:
             self.admission.launch(episode)
 
     async def _orphan(self, row: Any, why: str) -> None:
-        """End an episode whose task is no longer there."""
-        task = Task(id=row.task, path=Path(), instruction="", config=TaskConfig(), digest=row.task_digest)
-        play = Play(task, cast(Environment, None), [], [], [])  # nothing is played any more
-        episode = Episode(row.id, row.run, play, EpisodeLimits(), created_at=row.created_at)
-        for name in ("state", "group_id", "rollout_index", "policy_version", "truncated"):
-            setattr(episode, name, getattr(row, name))
-        await self.core.fail(episode, f"its task cannot be used any more: {why}")
+        """End an episode whose task is no longer there: its row is all that there is of it."""
+        reward = verdict(row, "error", reason=f"its task cannot be used any more: {why}")
+        change = move(row, "failed", self.core.owner, **end_columns("failed", reward))
+        change.begin_with(ending(row, "failed", reward)[0])
+        try:
+            await self.core.store.write(change)
+        except Conflict:
+            log.info("%s: ended otherwise meanwhile", row.id)

@@ -17,6 +17,7 @@ from envfarm.orchestrator.schemas import Call, CallResult, EpisodeLimits
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.artifacts import Artifacts
 from envfarm.toolbox.errors import BadRequest
+from envfarm.toolbox.explain import explain
 from envfarm.toolbox.sandboxes.base import Backend
 from envfarm.toolbox.tools.base import ToolResult
 
@@ -93,10 +94,9 @@ def recorded(data: Mapping[str, Any]) -> RecordedEpisode:
     try:
         return RecordedEpisode.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
         raise BadRequest(
-            f"this is no exported episode: {where}: {first['msg']}; make one with `envfarm episodes show ID --json`"
+            f"this is no exported episode: {explain(error, RecordedEpisode)}; "
+            "make one with `envfarm episodes show ID --json`"
         ) from None
 
 

@@ -10,7 +10,7 @@ from envfarm.orchestrator import queries, tables
 from envfarm.orchestrator.changes import Change
 from envfarm.orchestrator.codec import dump, load
 from envfarm.orchestrator.core import Core
-from envfarm.orchestrator.schemas import RunRequest, RunView
+from envfarm.orchestrator.run_schemas import RunRequest, RunView
 from envfarm.toolbox.errors import NotFound
 
 _UPSERT_RUN = text(

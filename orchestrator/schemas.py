@@ -1,4 +1,4 @@
-"""What crosses the HTTP boundary: one pydantic model for each request and each answer.
+"""What crosses the HTTP boundary about episodes: one pydantic model for each request and each answer.
 
 Times that end in `_at` are seconds since the epoch; other times are durations in seconds.
 Requests refuse unknown fields. Answers are built by the farm from what it stored and are not validated again.
@@ -6,39 +6,21 @@ Requests refuse unknown fields. Answers are built by the farm from what it store
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@/+-]*$", max_length=200)]
-"""An id that a caller makes up: a run, a group, a step, a policy version."""
-
-Id = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=200)]
-"""An id that we made up."""
+from envfarm.orchestrator.schema_base import MAX_INT, Id, Name, RequestModel, ViewModel
 
 EpisodeState = Literal["queued", "starting", "running", "scoring", "scored", "failed", "expired", "cancelled"]
 FinishReason = Literal["model", "length", "context", "abort"]
 RewardStatus = Literal["pending", "done", "error", "invalid"]
-ToolFormat = Literal["openai", "responses", "mcp"]
-
-MAX_INT = (1 << 63) - 1
-"""The largest integer that every database takes."""
 
 ENDED: frozenset[str] = frozenset({"scored", "failed", "expired", "cancelled"})
 """States that an episode never leaves."""
 
-T = TypeVar("T")
 
-
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)  # JSON has no way to give them back
-
-
-class _View(BaseModel):
-    model_config = ConfigDict(extra="ignore")  # a client must live with fields that a newer server adds
-
-
-class EpisodeLimits(_Request):
+class EpisodeLimits(RequestModel):
     """Limits on one episode; whatever is null is the server's setting. Each one reached ends it as `truncated`."""
 
     max_turns: int | None = Field(None, ge=1, description="steps until the episode is cut")
@@ -49,7 +31,7 @@ class EpisodeLimits(_Request):
     max_output: int | None = Field(None, ge=1, description="bytes shown over all steps until it is cut; null: never")
 
 
-class EpisodeRequest(_Request):
+class EpisodeRequest(RequestModel):
     """One episode of a task, or a group of `n` of them. Name the task by `task_id`, or by dataset and index or seed."""
 
     task_id: str | None = None
@@ -79,14 +61,14 @@ class EpisodeRequest(_Request):
         return self
 
 
-class MessageView(_View):
+class MessageView(ViewModel):
     """One chat message that the episode starts with."""
 
     role: str
     content: str
 
 
-class EpisodeView(_View):
+class EpisodeView(ViewModel):
     """An episode. `messages` and `tools` (OpenAI function format) come from the task and are there at once."""
 
     id: str
@@ -98,8 +80,8 @@ class EpisodeView(_View):
     group_id: str | None = None
     rollout_index: int | None = None
     policy_version: str | None = None
-    messages: list[MessageView] = []
-    tools: list[dict[str, Any]] = []
+    messages: list[MessageView] = Field([])
+    tools: list[dict[str, Any]] = Field([])
     limits: EpisodeLimits = EpisodeLimits()
     created_at: float
     started_at: float | None = Field(None, description="when the sandbox was ready")
@@ -111,21 +93,21 @@ class EpisodeView(_View):
     reward: RewardView | None = None
 
 
-class EpisodesCreated(_View):
+class EpisodesCreated(ViewModel):
     """The answer to a creation: the group in order of rollout_index."""
 
     episodes: list[EpisodeView]
 
 
-class Call(_Request):
+class Call(RequestModel):
     """One tool call of the model. `arguments` is an object, or the JSON text of one, as the model wrote it."""
 
     id: str | None = Field(None, max_length=200)
     name: str = Field(max_length=200)
-    arguments: str | dict[str, Any] = {}
+    arguments: str | dict[str, Any] = Field({})
 
 
-class StepRequest(_Request):
+class StepRequest(RequestModel):
     """One turn of the model: its tool calls, run in order until one of them finishes the episode.
 
     `step_id` is the caller's: sent again with the same body it is answered from the store and not run twice.
@@ -139,7 +121,7 @@ class StepRequest(_Request):
     policy_version: Name | None = None
 
 
-class CallResult(_View):
+class CallResult(ViewModel):
     """What the model is told about one call; `is_error` marks a mistake of the model."""
 
     id: str | None = None
@@ -153,13 +135,13 @@ class CallResult(_View):
     artifacts: dict[str, str] = Field({}, description="name to digest, e.g. the whole of a cut output")
 
 
-class StepInfo(_View):
+class StepInfo(ViewModel):
     """Why an episode ended with this step."""
 
     reason: str | None = None
 
 
-class StepView(_View):
+class StepView(ViewModel):
     """What a step did. The reward comes later, from /reward; it is always null here."""
 
     step_id: str
@@ -171,7 +153,7 @@ class StepView(_View):
     info: StepInfo = StepInfo()
 
 
-class StepRecord(_View):
+class StepRecord(ViewModel):
     """A step as it was recorded: what was sent and, once it is done, what came back."""
 
     step_id: str
@@ -187,7 +169,7 @@ class StepRecord(_View):
     finished_at: float | None = None
 
 
-class StepPending(_View):
+class StepPending(ViewModel):
     """202: the step runs on; ask for it with GET …/steps/{step_id}?wait=."""
 
     step_id: str
@@ -200,13 +182,13 @@ class BatchStep(StepRequest):
     episode: Id
 
 
-class BatchRequest(_Request):
+class BatchRequest(RequestModel):
     """Steps of different episodes, run concurrently (those of one episode in the order given)."""
 
     steps: list[BatchStep] = Field(min_length=1, max_length=4096)
 
 
-class ErrorBody(_View):
+class ErrorBody(ViewModel):
     """What went wrong, which field, and the fix. `type` is bad_request, not_found, conflict, gone, quota, …"""
 
     type: str
@@ -215,13 +197,13 @@ class ErrorBody(_View):
     episode: str | None = None
 
 
-class ErrorView(_View):
+class ErrorView(ViewModel):
     """The one shape of every error."""
 
     error: ErrorBody
 
 
-class BatchResult(_View):
+class BatchResult(ViewModel):
     """Exactly one of `step`, `pending` and `error` is there."""
 
     episode: str
@@ -230,20 +212,20 @@ class BatchResult(_View):
     error: ErrorBody | None = None
 
 
-class BatchView(_View):
+class BatchView(ViewModel):
     """Results in the order of the request."""
 
     results: list[BatchResult]
 
 
-class FinishRequest(_Request):
+class FinishRequest(RequestModel):
     """Ends an episode from outside and starts its scoring: `abort` gives it up without a score."""
 
     reason: FinishReason = "model"
     answer: str | None = None
 
 
-class RewardView(_View):
+class RewardView(ViewModel):
     """What an episode earned. `value` is null until `done`, and for good when the farm could not tell.
 
     `error`: the farm failed, see `reason`. `invalid`: cancelled, expired or aborted. Neither is a 0.
@@ -254,7 +236,7 @@ class RewardView(_View):
     run: str
     status: RewardStatus
     value: float | None = None
-    parts: dict[str, float] = {}
+    parts: dict[str, float] = Field({})
     evidence: dict[str, str] = Field({}, description="name to digest, see /v1/artifacts/{digest}")
     reason: str | None = None
     group_id: str | None = None
@@ -265,102 +247,21 @@ class RewardView(_View):
     seq: int | None = Field(None, description="the cursor of /v1/rewards?after=")
 
 
-class RewardsView(_View):
+class RewardsView(ViewModel):
     """Rewards that became ready after a cursor."""
 
     items: list[RewardView]
     next: int = Field(description="what to give as `after` next time")
 
 
-class ArtifactsView(_View):
-    """Name to digest, see /v1/artifacts/{digest}."""
+class ArtifactView(ViewModel):
+    """One file that an episode kept, see /v1/artifacts/{digest}."""
 
-    artifacts: dict[str, str]
-
-
-class RunRequest(_Request):
-    """The quotas of a run; whatever is left out gets its default."""
-
-    max_concurrent: int | None = Field(None, ge=1, description="live episodes at once; null: as the farm can hold")
-    qps: dict[str, Annotated[float, Field(gt=0)]] = Field({}, description="calls per second by tool name")
-    priority: int = Field(0, ge=-100, le=100, description="higher is served first")
-    lease_s: float | None = Field(None, gt=0, le=86400, description="seconds that an idle episode lives")
-    limits: EpisodeLimits = EpisodeLimits()
-
-
-class RunView(_View):
-    """A run with its quotas and what it has now."""
-
-    id: str
-    max_concurrent: int | None = None
-    qps: dict[str, float] = {}
-    priority: int = 0
-    lease_s: float
-    limits: EpisodeLimits = EpisodeLimits()
-    created_at: float
-    episodes: dict[str, int] = Field({}, description="number of episodes by state")
-
-
-class LeaseRequest(_Request):
-    """A heartbeat for all live episodes of a run, or for some."""
-
-    run: Name | None = None
-    ids: list[Id] | None = Field(None, max_length=20000)
-
-    @model_validator(mode="after")
-    def _one(self) -> LeaseRequest:
-        if (self.run is None) == (self.ids is None):
-            raise ValueError("give either run or ids")
-        return self
-
-
-class LeaseView(_View):
-    """Which leases were renewed, and which episodes have none any more."""
-
-    renewed: list[str]
-    gone: list[str] = []
-    lease_expires_at: float | None = None
-
-
-class TaskView(_View):
-    """A task. `instruction` is there only when one task is asked for."""
-
-    id: str
-    dataset: str
-    kind: str
-    language: str | None = None
-    description: str = ""
+    name: str
     digest: str
-    instruction: str | None = None
 
 
-class PolicyStats(_View):
-    """How one policy version does on a task."""
-
-    attempts: int = 0
-    passes: int = 0
-    mean: float | None = None
-
-
-class TaskStats(_View):
-    """How episodes of a task went. Only rewards that are `done` count as attempts."""
-
-    task: str
-    attempts: int = 0
-    passes: int = 0
-    invalid: int = 0
-    mean: float | None = None
-    ema: float | None = Field(None, description="exponential moving average of the reward, newest weighs 0.1")
-    by_policy_version: dict[str, PolicyStats] = {}
-
-
-class ToolsView(_View):
-    """Tool schemas in the format asked for."""
-
-    tools: list[dict[str, Any]]
-
-
-class Event(_View):
+class Event(ViewModel):
     """Something that happened; `id` rises and is what Last-Event-ID resumes after."""
 
     id: int
@@ -368,24 +269,17 @@ class Event(_View):
     run: str
     episode: str | None = None
     at: float
-    data: dict[str, Any] = {}
+    data: dict[str, Any] = Field({})
 
 
-class Page(_View, Generic[T]):
-    """A part of a list."""
-
-    items: list[T]
-    next: str | None = Field(None, description="give it as `cursor` for the next page; null at the end")
-
-
-class HealthView(_View):
+class HealthView(ViewModel):
     """The process is up."""
 
     status: Literal["ok"] = "ok"
     version: str
 
 
-class ReadyView(_View):
+class ReadyView(ViewModel):
     """Whether episodes can be served, and what is wrong where they cannot."""
 
     ready: bool

@@ -22,6 +22,7 @@ from pydantic_settings import (
 )
 
 from envfarm.toolbox.errors import BadRequest
+from envfarm.toolbox.explain import Place, dotted, explain
 from envfarm.toolbox.sandboxes.base import Isolation, Network
 
 PREFIX = "ENVFARM_"
@@ -233,11 +234,13 @@ def _refuse_unknown(names: Mapping[str, str], prefix: str = "") -> None:
 
 def _checked(values: Mapping[str, Any], origins: Mapping[str, str]) -> Settings:
     """Validate what was merged, without reading the sources a second time."""
+
+    def where(place: Place) -> str:
+        origin, inside = origins[str(place[0])], dotted(place[1:])
+        shown = origin if origin.startswith((PREFIX, "--")) else f"{origin}: {place[0]}"
+        return f"{shown}.{inside}" if inside else shown
+
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = str(first["loc"][0])
-        where = origins[key] if origins[key].startswith((PREFIX, "--")) else f"{origins[key]}: {key}"
-        given = "" if key in ("token", "tokens") else f", not {str(first['input'])[:80]!r}"  # secrets are not shown
-        raise SettingsError(f"{where}: {first['msg'].removeprefix('Value error, ')}{given}") from None
+        raise SettingsError(explain(error, Settings, where=where, secret=("token", "tokens"))) from None

@@ -1,9 +1,8 @@
-"""The store: one engine, migrations at start, and a writer that commits many changes at once."""
+"""The store: one engine, migrations at start, many readers and one writer."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -16,23 +15,14 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, Executable, create_engine, event, func, inspect, select, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from envfarm.orchestrator.changes import LAST_EVENT, LOCK, Batch, Change
-from envfarm.toolbox.errors import Conflict, FarmError
-
-log = logging.getLogger(__name__)
+from envfarm.orchestrator.store_errors import StoreError, advice
+from envfarm.orchestrator.writer import Writer
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
-_BATCH = 2000  # changes in one transaction
-_SOON = 0.002  # seconds
-
-
-class StoreError(FarmError):
-    """The database cannot be used; the message is one line that names the fix."""
-
-    status = 503
 
 
 class Store:
@@ -52,18 +42,15 @@ class Store:
             event.listen(self._engine.sync_engine, "connect", _sqlite_pragmas)
             self._blocking = create_engine(self.url.set(drivername="sqlite"), **options)
             event.listen(self._blocking, "connect", _sqlite_pragmas)
-        self._queue: list[tuple[Change, asyncio.Future[None]]] = []
-        self._wake = asyncio.Event()
-        self._alarm: asyncio.TimerHandle | None = None
         self._batch = Batch()
-        self._writer: asyncio.Task[None] | None = None
+        self._writer = Writer(self._name(), self._transact)
         self._reads: set[asyncio.Task[Sequence[Any]]] = set()
         self.last_event = 0  # id of the newest event that this server knows to be durable
         self.committed: list[Callable[[], None]] = []  # called after each commit that held events
 
     async def open(self) -> None:
         """Migrate to the newest tables and start the writer; once open, it changes nothing. Raises StoreError."""
-        if self._writer is not None:
+        if self._writer.running:
             return
         if self.sqlite and self.url.database:
             Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
@@ -78,13 +65,13 @@ class Store:
                 await connection.commit()
         except (SQLAlchemyError, OSError) as error:
             await self._engine.dispose()
-            raise StoreError(f"database {self._name()}: {_advice(error)}") from error
+            raise StoreError(f"database {self._name()}: {advice(error)}") from error
         except StoreError:
             await self._engine.dispose()
             raise
         if self.sqlite:
             self._thread = ThreadPoolExecutor(1, "store-writer")
-        self._writer = asyncio.create_task(self._write_forever(), name="store-writer")
+        self._writer.start()
 
     async def check(self) -> None:
         """Connect and compare the database's version with the code's; nothing is changed. Raises StoreError."""
@@ -94,21 +81,14 @@ class Store:
             async with self._engine.connect() as connection:
                 await connection.run_sync(_check_version, self._name())
         except (SQLAlchemyError, OSError) as error:
-            raise StoreError(f"database {self._name()}: {_advice(error)}") from error
+            raise StoreError(f"database {self._name()}: {advice(error)}") from error
         finally:
-            if self._writer is None:
+            if not self._writer.running:
                 await self._engine.dispose()
 
     async def close(self) -> None:
         """Write what is queued and let go of the database."""
-        if self._writer is not None:
-            try:
-                await self.flush()
-            except StoreError as error:
-                log.error("what was queued at the end is not written: %s", error)
-            self._writer.cancel()
-            await asyncio.gather(self._writer, return_exceptions=True)
-            self._writer = None
+        await self._writer.close()
         await asyncio.gather(*self._reads, return_exceptions=True)
         if self._thread is not None:
             self._thread.shutdown()
@@ -127,7 +107,7 @@ class Store:
             async with self._engine.connect() as connection:
                 yield connection
         except (DBAPIError, OSError) as error:
-            raise StoreError(f"database {self._name()}: {_advice(error)}") from error
+            raise StoreError(f"database {self._name()}: {advice(error)}") from error
 
     async def rows(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Any]:
         """All rows of a SELECT. Raises StoreError."""
@@ -141,74 +121,36 @@ class Store:
             return (await connection.execute(statement, parameters)).all()
 
     def submit(self, change: Change, *, soon: bool = False) -> asyncio.Future[None]:
-        """Queue a change; the future is done when it is durable, in the order of submission.
+        """Queue a change; the future is done when it is durable, in the order of submission, or cannot be.
 
         `soon` lets it wait a moment for others (or for `hurry`), so that they cost one transaction.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
-        self._queue.append((change, future))
-        if not soon:
-            self._wake.set()
-        elif self._alarm is None:
-            self._alarm = loop.call_later(_SOON, self._ring)
-        return future
+        return self._writer.submit(change, soon=soon)
 
     def hurry(self) -> None:
         """Write what is queued now."""
-        self._wake.set()
-
-    def _ring(self) -> None:
-        self._alarm = None
-        self._wake.set()
+        self._writer.hurry()
 
     async def write(self, change: Change) -> None:
-        """Make a change durable. Raises Conflict (its guard hit no row, or a key is taken), StoreError."""
+        """Make a change durable. Raises Conflict (its guard hit no row, or a key is taken), Unwritable, StoreError."""
         await asyncio.shield(self.submit(change))
 
     async def flush(self) -> None:
         """Wait until everything submitted so far is durable."""
         await self.write(Change())
 
-    async def _write_forever(self) -> None:
-        while True:
-            await self._wake.wait()
-            while self._queue:
-                batch, self._queue = self._queue[:_BATCH], self._queue[_BATCH:]
-                for change, _ in batch:
-                    change.taken = True
-                await self._commit(batch)
-            self._wake.clear()
-
-    async def _commit(self, batch: list[tuple[Change, asyncio.Future[None]]]) -> None:
-        changes = [change for change, _ in batch]
+    async def _transact(self, changes: Sequence[Change]) -> None:
         before = self.last_event
-        try:
-            if self._thread is not None:
-                loop = asyncio.get_running_loop()
-                self.last_event = await loop.run_in_executor(self._thread, self._commit_here, changes)
-            else:
-                async with self._engine.begin() as connection:
-                    last = await connection.run_sync(self._batch.apply, changes, self.last_event)
-                self.last_event = last
-        except (
-            SQLAlchemyError,
-            OSError,
-            TypeError,
-            ValueError,
-        ) as error:  # the last two are a driver's, of a bad value
-            if len(batch) > 1 and not _is_down(error):  # one bad change must not take the others with it
-                for one in batch:
-                    await self._commit([one])
-                return
-            for _, future in batch:
-                _settle(future, self._failure(error))
-            return
-        for change, future in batch:
-            _settle(future, Conflict("the state changed meanwhile; read it again") if change.refused else None)
+        loop = asyncio.get_running_loop()
+        if self._thread is not None:
+            self.last_event = await loop.run_in_executor(self._thread, self._commit_here, changes)
+        else:
+            async with self._engine.begin() as connection:
+                last = await connection.run_sync(self._batch.apply, changes, self.last_event)
+            self.last_event = last
         if self.last_event > before:
             for tell in self.committed:
-                tell()
+                loop.call_soon(tell)  # what goes wrong in there is not the changes' fault: they are durable
 
     def _commit_here(self, changes: Sequence[Change]) -> int:
         """One transaction in the writer's thread: SQLite's calls there cost one hop, not one for each statement."""
@@ -223,29 +165,6 @@ class Store:
 
     def _name(self) -> str:
         return self.url.render_as_string(hide_password=True)
-
-    def _failure(self, error: Exception) -> FarmError:
-        if isinstance(error, IntegrityError):
-            return Conflict("the same id was used by another request meanwhile")
-        log.error("database %s: %s", self._name(), error)
-        return StoreError(f"database {self._name()}: {_advice(error)}")
-
-
-def _is_down(error: Exception) -> bool:
-    """Whether it is the database that failed, not what was sent to it."""
-    return isinstance(error, (OperationalError, InterfaceError, OSError)) or (
-        isinstance(error, DBAPIError) and error.connection_invalidated
-    )
-
-
-def _settle(future: asyncio.Future[None], error: FarmError | None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(None)
-    else:
-        future.set_exception(error)
-        future.exception()  # nobody may be waiting for a write-ahead row
 
 
 def _sqlite_pragmas(connection: Any, _record: Any) -> None:
@@ -282,15 +201,3 @@ def _migrate(connection: Connection, name: str) -> None:
         command.upgrade(config, "head")
     except CommandError as error:
         raise StoreError(f"database {name} cannot be migrated: {error}") from error
-
-
-def _advice(error: Exception) -> str:
-    """One line that says what is wrong and what to do."""
-    reason = " ".join(str(error.orig if isinstance(error, DBAPIError) else error).split())[:200]
-    if "is locked" in reason:
-        return "locked by another process; stop it, or set `database` to another file"
-    if "not a database" in reason or "malformed" in reason:
-        return f"unreadable ({reason}); restore it from a backup, or set `database` to another file"
-    if "unable to open" in reason or "readonly" in reason or "Permission" in reason:
-        return f"{reason}; check the path and its permissions, or set `database`"
-    return reason

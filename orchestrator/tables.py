@@ -66,7 +66,6 @@ episodes = Table(
     Column("group_id", String(200)),
     Column("rollout_index", Integer),
     Column("policy_version", String(200)),
-    Column("priority", Integer, nullable=False),
     Column("limits", Text, nullable=False),  # EpisodeLimits, every field set that has a value
     Column("answer", Text),  # JSON: the model's text may hold what a text column cannot
     Column("evidence", Text),  # what `collect` saved, name to digest; null until it is saved

@@ -16,8 +16,8 @@ from envfarm.orchestrator.schemas import (
     RewardView,
     StepInfo,
     StepRecord,
-    TaskView,
 )
+from envfarm.orchestrator.task_schemas import TaskView
 from envfarm.tasks.spec import Task
 
 

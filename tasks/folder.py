@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
@@ -17,6 +16,7 @@ from pydantic import ValidationError
 
 from envfarm.tasks.spec import FarmTable, Task, TaskConfig
 from envfarm.toolbox.errors import TaskError
+from envfarm.toolbox.explain import Place, dotted, explain
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _ENV_TABLES = (("environment", "env"), ("verifier", "env"), ("verifier", "environment", "env"), ("solution", "env"))
@@ -164,18 +164,12 @@ def _config(path: Path, raw: Mapping[str, Any]) -> TaskConfig:
     try:
         return TaskConfig.model_validate(raw)
     except ValidationError as error:
-        problems = error.errors()
-        first = problems[0]
-        loc = [str(part) for part in first["loc"]]
-        where = f"[{'.'.join(loc[:-1])}] {loc[-1]}" if len(loc) > 1 else loc[0]
-        if first["type"] == "extra_forbidden":
-            text = "no such key"
-            if near := difflib.get_close_matches(loc[-1], FarmTable.model_fields, 1, 0.4):
-                text += f"; did you mean {near[0]}?"
-        else:
-            text = f"{first['msg'][:1].lower()}{first['msg'][1:]}, not {_short(first['input'])}"
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise TaskError(f"{path / 'task.toml'}: {where}: {text}{more}") from None
+        raise TaskError(f"{path / 'task.toml'}: {explain(error, TaskConfig, where=_in_toml)}") from None
+
+
+def _in_toml(place: Place) -> str:
+    """A key as task files have it: `[agent] timeout_sec`."""
+    return f"[{dotted(place[:-1])}] {place[-1]}" if len(place) > 1 else str(place[0])
 
 
 def _check_swe(path: Path, table: FarmTable) -> None:
@@ -194,11 +188,6 @@ def _check_live(path: Path, config: TaskConfig) -> None:
             f"{path / 'task.toml'}: [envfarm] services_survive needs [agent] user, a user of the image that is not "
             "root: a root agent's processes could reach the tests"
         )
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _bytes(file: Path) -> bytes:

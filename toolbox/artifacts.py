@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import math
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from envfarm.toolbox.errors import BadRequest, NotFound
 
 _CHUNK = 1 << 20
+_HALF = ".new-"  # begins the name of a file that is being written
 
 
 class Artifacts:
@@ -25,9 +29,7 @@ class Artifacts:
     def put(self, data: bytes) -> str:
         """Keep bytes; returns their digest."""
         digest = hashlib.sha256(data).hexdigest()
-        place = self._place(digest)
-        if not place.exists():
-            self._land(place, lambda fd: _write_all(fd, data))
+        self._land(self._place(digest), lambda fd: _write_all(fd, data))
         return f"sha256:{digest}"
 
     def put_file(self, path: Path) -> str:
@@ -36,15 +38,13 @@ class Artifacts:
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK):
                 sha.update(chunk)
-        place = self._place(sha.hexdigest())
-        if not place.exists():
 
-            def copy(fd: int) -> None:
-                with path.open("rb") as file:
-                    while chunk := file.read(_CHUNK):
-                        _write_all(fd, chunk)
+        def copy(fd: int) -> None:
+            with path.open("rb") as file:
+                while chunk := file.read(_CHUNK):
+                    _write_all(fd, chunk)
 
-            self._land(place, copy)
+        self._land(self._place(sha.hexdigest()), copy)
         return f"sha256:{sha.hexdigest()}"
 
     def path(self, digest: str) -> Path:
@@ -61,9 +61,39 @@ class Artifacts:
     def _place(self, digest: str) -> Path:
         return self.root / digest[:2] / digest
 
+    def shelves(self) -> list[str]:
+        """The folders that the files lie in."""
+        return sorted(one.name for one in self.root.glob("??") if one.is_dir())
+
+    def idle(self, shelf: str, before: float) -> list[str]:
+        """The digests of a shelf's files that nobody has put since a time, in seconds since the epoch."""
+        places = (self.root / shelf).iterdir()
+        return [f"sha256:{place.name}" for place in places if place.name[0] != "." and _since(place) < before]
+
+    def drop(self, shelf: str, digests: Iterable[str], before: float) -> int:
+        """End a shelf's files, but none that was put since a time; returns how many.
+
+        Ends also what a death left of files half written.
+        """
+        gone = 0
+        with _locked(self.root / shelf, fcntl.LOCK_EX):
+            halves = (self.root / shelf).glob(f"{_HALF}*")
+            for place in [*(self._place(_hex(digest)) for digest in digests), *halves]:
+                if _since(place) < before:
+                    place.unlink()
+                    gone += 1
+        return gone
+
     def _land(self, place: Path, fill: Callable[[int], None]) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
-        fd, name = tempfile.mkstemp(dir=place.parent, prefix=".new-")
+        with _locked(place.parent, fcntl.LOCK_SH):  # a sweep must not end what was just found to be there
+            try:
+                os.utime(place)
+            except FileNotFoundError:
+                self._write(place, fill)
+
+    def _write(self, place: Path, fill: Callable[[int], None]) -> None:
+        fd, name = tempfile.mkstemp(dir=place.parent, prefix=_HALF)
         try:
             fill(fd)
             os.fsync(fd)
@@ -73,6 +103,24 @@ class Artifacts:
             raise
         finally:
             os.close(fd)
+
+
+@contextmanager
+def _locked(folder: Path, how: int) -> Iterator[None]:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, how)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _since(place: Path) -> float:
+    """When a file was last put; never, as it were, where another sweep was quicker."""
+    try:
+        return place.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
 
 
 def _write_all(fd: int, data: bytes) -> None:

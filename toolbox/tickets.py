@@ -70,6 +70,13 @@ class TicketQueue:
             groups.setdefault(ticket.group, {})[ticket] = None
         self._of[ticket.run] += 1
 
+    def move(self, run: str, priority: int) -> None:
+        """Give all who wait in a run another priority; their order among each other stays."""
+        for ticket in [ticket for ticket in self if ticket.run == run]:
+            self.discard(ticket)
+            ticket.priority = priority
+            self.push(ticket)
+
     def next(self) -> Ticket | None:
         """Whose turn it is; it stays in the queue. None when nobody waits whose run may have more."""
         for priority in sorted(self._levels, reverse=True):

@@ -88,7 +88,6 @@ class Toolbox:
         lease: str,
         run: str = "default",
         group: str | None = None,
-        priority: int = 0,
         timeout: float = 600.0,
     ) -> Sandbox:
         """A sandbox for one episode, warm where there is one; give it back with `release`.
@@ -97,7 +96,7 @@ class Toolbox:
         Raises FarmFull (the run's queue is full, or it took longer than `timeout`), SandboxError, ImageError.
         """
         self._supply.ask(spec)
-        ticket = _ticket(spec, lease, run, group or lease, self._run(run).priority + priority)
+        ticket = _ticket(spec, lease, run, group or lease, self._run(run).priority)
         try:
             async with asyncio.timeout(timeout):
                 return await self._acquire(ticket)
@@ -151,10 +150,12 @@ class Toolbox:
     def set_run(
         self, run: str, *, max_concurrent: int | None = None, qps: Mapping[str, float] | None = None, priority: int = 0
     ) -> None:
-        """Set the quotas of a run; those who wait already keep their priority."""
+        """Set the quotas of a run, also for those of it who wait already."""
         quota = self._run(run)
         quota.max_concurrent = max_concurrent
-        quota.priority = priority
+        if quota.priority != priority:
+            quota.priority = priority
+            self._waiting.move(run, priority)
         quota.set_qps(qps or {})
         self._pump()
 

@@ -187,7 +187,7 @@ class Client:
 
     async def tools(self, *, format: str = "openai", **filters: str | None) -> list[Json]:
         """Tool schemas; filters are task, dataset and kind."""
-        return list((await self._http.request("GET", "/v1/tools", query={"format": format, **filters}))["tools"])
+        return [one async for one in self._http.pages("/v1/tools", {"format": format, **filters})]
 
     def stats(self, **filters: str | None) -> AsyncIterator[Json]:
         """How the episodes of each task went; filters are dataset and run."""
@@ -209,7 +209,8 @@ class Client:
 
     async def artifacts(self, id: str) -> dict[str, str]:
         """Name to digest of everything that an episode kept."""
-        return dict((await self._http.request("GET", f"/v1/episodes/{quote(id)}/artifacts"))["artifacts"])
+        pages = self._http.pages(f"/v1/episodes/{quote(id)}/artifacts", {})
+        return {one["name"]: one["digest"] async for one in pages}
 
     async def artifact(self, digest: str) -> bytes:
         """An artefact's bytes."""

@@ -6,7 +6,7 @@ import asyncio
 import json as jsonlib
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,20 +57,16 @@ def run(
 
 
 async def _run(settings: Settings, id: str, policy: str, *, quiet: bool) -> dict[str, Any]:
-    from envfarm.trainers.client import ClientError
-
     calls, limits, mark = _policy(settings, id, policy)
     started = time.monotonic()
     async with connect(settings) as client:
         [episode] = await client.create(id, run=_RUN, limits=limits)
-        try:
+        async with AsyncExitStack() as unless_scored:
+            unless_scored.push_async_callback(_cancel, client, episode["id"])
             if not await _play(client, episode["id"], calls, quiet):
                 await client.finish(episode["id"])
             reward = await client.wait_reward(episode["id"])
-        except BaseException:
-            with suppress(ClientError):  # what went wrong first is what counts
-                await client.cancel(episode["id"])
-            raise
+            unless_scored.pop_all()
         return {
             "episode": episode["id"],
             "task": id,
@@ -82,6 +78,13 @@ async def _run(settings: Settings, id: str, policy: str, *, quiet: bool) -> dict
             "seconds": round(time.monotonic() - started, 3),
             "full_mark": mark,
         }
+
+
+async def _cancel(client: Client, episode: str) -> None:
+    from envfarm.trainers.client import ClientError
+
+    with suppress(ClientError):  # what went wrong first is what counts
+        await client.cancel(episode)
 
 
 async def _play(client: Client, episode: str, calls: Sequence[Call], quiet: bool) -> bool:

@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
+from envfarm.orchestrator import run_schemas as r
 from envfarm.orchestrator import schemas as s
+from envfarm.orchestrator import task_schemas as t
 from envfarm.orchestrator.http import Route
 from envfarm.orchestrator.routes import episodes, runs, service, steps, tasks
 from envfarm.orchestrator.routes import queries as q
+from envfarm.orchestrator.schema_base import Page
 
 PENDING = ((202, s.StepPending),)
 
 # The first that matches is taken, so what is called most often comes first.
 ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/episodes/{id}/steps", steps.step, s.StepView, body=s.StepRequest, others=PENDING),
-    Route("GET", "/v1/episodes/{id}/steps", steps.recorded, s.Page[s.StepRecord], query=q.Paged),
+    Route("GET", "/v1/episodes/{id}/steps", steps.recorded, Page[s.StepRecord], query=q.Paged),
     Route("GET", "/v1/episodes/{id}/steps/{step}", steps.result, s.StepView, query=q.Wait, others=PENDING),
     Route("POST", "/v1/batch:steps", steps.batch, s.BatchView, body=s.BatchRequest),
     Route("POST", "/v1/episodes", episodes.create, s.EpisodesCreated, body=s.EpisodeRequest, status=202),
-    Route("GET", "/v1/episodes", episodes.listed, s.Page[s.EpisodeView], query=q.Episodes),
+    Route("GET", "/v1/episodes", episodes.listed, Page[s.EpisodeView], query=q.Episodes),
     Route("GET", "/v1/episodes/{id}", episodes.get, s.EpisodeView, query=q.Wait),
     Route("DELETE", "/v1/episodes/{id}", episodes.delete),
     Route("POST", "/v1/episodes/{id}/finish", episodes.finish, s.EpisodeView, body=s.FinishRequest, status=202),
     Route("POST", "/v1/episodes/{id}/cancel", episodes.cancel, s.EpisodeView),
     Route("GET", "/v1/episodes/{id}/reward", episodes.reward, s.RewardView, query=q.Wait),
-    Route("GET", "/v1/episodes/{id}/artifacts", episodes.artifacts, s.ArtifactsView),
+    Route("GET", "/v1/episodes/{id}/artifacts", episodes.artifacts, Page[s.ArtifactView], query=q.Paged),
     Route("GET", "/v1/rewards", runs.rewards, s.RewardsView, query=q.Rewards),
-    Route("POST", "/v1/leases:renew", runs.renew, s.LeaseView, body=s.LeaseRequest),
-    Route("PUT", "/v1/runs/{run}", runs.put, s.RunView, body=s.RunRequest),
-    Route("GET", "/v1/runs/{run}", runs.get, s.RunView),
+    Route("POST", "/v1/leases:renew", runs.renew, r.LeaseView, body=r.LeaseRequest),
+    Route("PUT", "/v1/runs/{run}", runs.put, r.RunView, body=r.RunRequest),
+    Route("GET", "/v1/runs/{run}", runs.get, r.RunView),
     Route("GET", "/v1/events", runs.events, "text/event-stream", query=q.Events),
-    Route("GET", "/v1/tasks", tasks.listed, s.Page[s.TaskView], query=q.Tasks),
-    Route("GET", "/v1/tasks/{task:.+}", tasks.get, s.TaskView),
-    Route("GET", "/v1/tools", tasks.tools, s.ToolsView, query=q.Tools),
-    Route("GET", "/v1/stats/tasks", tasks.stats, s.Page[s.TaskStats], query=q.Stats),
+    Route("GET", "/v1/tasks", tasks.listed, Page[t.TaskView], query=q.Tasks),
+    Route("GET", "/v1/tasks/{task:.+}", tasks.get, t.TaskView),
+    Route("GET", "/v1/tools", tasks.tools, Page[t.ToolSchema], query=q.Tools),
+    Route("GET", "/v1/stats/tasks", tasks.stats, Page[t.TaskStats], query=q.Stats),
     Route("GET", "/v1/artifacts/{digest}", service.artifact, "application/octet-stream", query=q.Artifact),
     Route("GET", "/health", service.health, s.HealthView, open=True),
     Route("GET", "/ready", service.ready, s.ReadyView, others=((503, s.ReadyView),), open=True),

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from envfarm.orchestrator.http import Nothing, Request
-from envfarm.orchestrator.routes.queries import Episodes, Wait
+from envfarm.orchestrator.routes.queries import Episodes, Paged, Wait
 from envfarm.orchestrator.routes.runs import run_name
+from envfarm.orchestrator.schema_base import Page
 from envfarm.orchestrator.schemas import (
-    ArtifactsView,
+    ArtifactView,
     EpisodeRequest,
     EpisodesCreated,
     EpisodeView,
     FinishRequest,
-    Page,
     RewardView,
 )
 
@@ -58,6 +58,7 @@ async def reward(request: Request[Wait, Nothing]) -> RewardView:
     return await request.farm.reward(await request.episode(), request.query.wait)
 
 
-async def artifacts(request: Request[Nothing, Nothing]) -> ArtifactsView:
-    """Everything that an episode kept: whole outputs, diffs, test reports, logs."""
-    return ArtifactsView(artifacts=await request.farm.artifacts_of(await request.episode()))
+async def artifacts(request: Request[Paged, Nothing]) -> Page[ArtifactView]:
+    """Everything that an episode kept, by name: whole outputs, diffs, test reports, logs."""
+    query = request.query
+    return await request.farm.artifacts_of(await request.episode(), cursor=query.cursor, limit=query.limit)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from envfarm.orchestrator.schemas import MAX_INT, EpisodeState, ToolFormat
+from envfarm.orchestrator.schema_base import MAX_INT
+from envfarm.orchestrator.schemas import EpisodeState
+from envfarm.orchestrator.task_schemas import ToolFormat
 
 
 class _Query(BaseModel):
@@ -60,7 +62,7 @@ class Tasks(Paged):
     kind: str | None = None
 
 
-class Tools(_Query):
+class Tools(Paged):
     """Which tools."""
 
     dataset: str | None = None

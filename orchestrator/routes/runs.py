@@ -8,9 +8,12 @@ from pydantic import TypeAdapter, ValidationError
 from envfarm.orchestrator.auth import Forbidden
 from envfarm.orchestrator.http import Nothing, Request
 from envfarm.orchestrator.routes.queries import Events, Rewards
-from envfarm.orchestrator.schemas import LeaseRequest, LeaseView, Name, RewardsView, RunRequest, RunView
+from envfarm.orchestrator.run_schemas import LeaseRequest, LeaseView, RunRequest, RunView
+from envfarm.orchestrator.schema_base import Name
+from envfarm.orchestrator.schemas import RewardsView
 from envfarm.orchestrator.sse import stream
 from envfarm.toolbox.errors import BadRequest, NotFound
+from envfarm.toolbox.explain import explain
 
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 
@@ -20,7 +23,7 @@ def run_name(run: str) -> str:
     try:
         return _NAME.validate_python(run)
     except ValidationError as error:
-        raise BadRequest(f"run: {error.errors()[0]['msg']}") from None
+        raise BadRequest(f"run: {explain(error)}") from None
 
 
 async def put(request: Request[Nothing, RunRequest]) -> RunView:

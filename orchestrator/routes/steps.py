@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-from envfarm.orchestrator.http import Nothing, Reply, Request, error_body
+from envfarm.orchestrator.http import Nothing, Reply, Request, error_body, settled
 from envfarm.orchestrator.routes.queries import Paged, Wait
+from envfarm.orchestrator.schema_base import Page
 from envfarm.orchestrator.schemas import (
     BatchRequest,
     BatchResult,
     BatchStep,
     BatchView,
-    Page,
     StepPending,
     StepRecord,
     StepRequest,
@@ -60,14 +60,17 @@ async def batch(request: Request[Nothing, BatchRequest]) -> BatchView:
 
 
 async def _one(request: Request[Nothing, BatchRequest], one: BatchStep) -> BatchResult:
-    try:
-        await request.may_see(one.episode)
-        view = await request.farm.step(one.episode, one)
-    except Exception as error:  # noqa: BLE001 - part of the boundary: each step of a batch has an answer of its own
-        return BatchResult.model_construct(episode=one.episode, error=error_body(error, one.episode))
+    view = await settled(_seen(request, one))  # each step of a batch has an answer of its own
+    if isinstance(view, Exception):
+        return BatchResult.model_construct(episode=one.episode, error=error_body(view, one.episode))
     if view is None:
         return BatchResult.model_construct(episode=one.episode, pending=StepPending(step_id=one.step_id))
     return BatchResult.model_construct(episode=one.episode, step=view)
+
+
+async def _seen(request: Request[Nothing, BatchRequest], one: BatchStep) -> StepView | None:
+    await request.may_see(one.episode)
+    return await request.farm.step(one.episode, one)
 
 
 def _pending(id: str, step_id: str) -> Reply:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from envfarm.orchestrator.http import Nothing, Request
 from envfarm.orchestrator.routes.queries import Stats, Tasks, Tools
-from envfarm.orchestrator.schemas import Page, TaskStats, TaskView, ToolsView
-from envfarm.toolbox.tools.formats import describe
+from envfarm.orchestrator.schema_base import Page
+from envfarm.orchestrator.task_schemas import TaskStats, TaskView, ToolSchema
 
 
 async def listed(request: Request[Tasks, Nothing]) -> Page[TaskView]:
@@ -21,11 +21,17 @@ async def get(request: Request[Nothing, Nothing]) -> TaskView:
     return await request.farm.task(request.path("task"))
 
 
-async def tools(request: Request[Tools, Nothing]) -> ToolsView:
+async def tools(request: Request[Tools, Nothing]) -> Page[ToolSchema]:
     """The tools that a model is offered, in the format of a trainer."""
     query = request.query
-    found = await request.farm.tools(kind=query.kind, dataset=query.dataset, task=query.task)
-    return ToolsView(tools=describe(found, query.format))
+    return await request.farm.tools(
+        kind=query.kind,
+        dataset=query.dataset,
+        task=query.task,
+        format=query.format,
+        cursor=query.cursor,
+        limit=query.limit,
+    )
 
 
 async def stats(request: Request[Stats, Nothing]) -> Page[TaskStats]:

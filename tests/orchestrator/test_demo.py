@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+import pytest
 
 import envfarm
 
@@ -25,16 +29,30 @@ def write(folder: Path, test: str) -> None:
         (folder / name).write_text(text)
 
 
-def demo(folder: Path) -> subprocess.CompletedProcess[str]:
+def start(folder: Path) -> subprocess.Popen[str]:
     clean = {key: value for key, value in os.environ.items() if not key.startswith("ENVFARM_")}
-    return subprocess.run(
+    return subprocess.Popen(
         [sys.executable, "-m", "envfarm.orchestrator.demo"],
         cwd=folder,
         env=clean | {"ENVFARM_TASKS": "tasks", "ENVFARM_SAMPLES": "false"},
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def demo(folder: Path) -> subprocess.CompletedProcess[str]:
+    process = start(folder)
+    out, err = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def containers(folder: Path) -> list[str]:
+    """The sandboxes of the server that worked in a folder."""
+    owner = (folder / "envfarm-data" / "server-id").read_text().strip()
+    command = ["docker", "ps", "-aq", "--filter", f"label=envfarm.owner={owner}"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
 
 def test_sound_tasks_and_a_replay_that_matches(tmp_path: Path, docker_base: str) -> None:
@@ -63,3 +81,20 @@ def test_one_unsound_and_one_broken_task_are_named_and_the_rest_is_played(tmp_pa
     assert "NO" in rows["lenient"]
     assert "NO" in rows["unbuildable"]
     assert "1 of 3 tasks are sound" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_what_it_started(tmp_path: Path, docker_base: str, number: signal.Signals) -> None:
+    write(tmp_path / "tasks/slow", FAIR)
+    (tmp_path / "tasks/slow/solution/solve.sh").write_text("touch /app/begun; sleep 600\n")
+    process = start(tmp_path)
+    assert process.stderr is not None
+    while (line := process.stderr.readline()) and "playing its solution" not in line:
+        pass
+    while process.poll() is None and not ((tmp_path / "envfarm-data" / "server-id").exists() and containers(tmp_path)):
+        time.sleep(0.1)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, out + err
+    assert "Traceback" not in err
+    assert containers(tmp_path) == []

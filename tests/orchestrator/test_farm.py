@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import time
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
-from envfarm.orchestrator.farm import Elsewhere, Farm
+from envfarm.orchestrator import tables
+from envfarm.orchestrator.changes import Change
+from envfarm.orchestrator.farm import Farm
+from envfarm.orchestrator.run_schemas import RunRequest
 from envfarm.orchestrator.schemas import (
     Call,
     EpisodeLimits,
@@ -15,9 +21,9 @@ from envfarm.orchestrator.schemas import (
     EpisodeView,
     Event,
     FinishRequest,
-    RunRequest,
     StepRequest,
 )
+from envfarm.orchestrator.servers import Elsewhere
 from envfarm.toolbox.errors import BadRequest, Conflict, FarmFull, Gone, NotFound, SandboxStartError
 from envfarm.toolbox.sandboxes.simulated import SimulatedBackend
 
@@ -75,7 +81,7 @@ async def test_an_episode_end_to_end(farm: Farm, backend: SimulatedBackend) -> N
     assert [event.id for event in events] == list(range(1, len(events) + 1))
     steps = await farm.steps(id)
     assert steps.items[0].calls[0].arguments == {"command": "echo 0.5 > /mark"}
-    kept = await farm.artifacts_of(id)
+    kept = {one.name: one.digest for one in (await farm.artifacts_of(id)).items}
     assert set(kept) == {"saved/mark", "reward/mark"}
     assert farm.artifacts.get(kept["saved/mark"]) == b"0.5\n"
     await asyncio.sleep(0.05)
@@ -278,7 +284,7 @@ async def test_tasks_are_paged_and_have_tools(farm: Farm) -> None:
     assert len((await farm.tasks(split="train", dataset="toy", kind="toy")).items) == 2
     assert (await farm.tasks(split="test")).items == []
     assert (await farm.task("toy/one")).instruction
-    assert [tool.name for tool in await farm.tools()] == ["bash", "finish"]
+    assert [tool.root["function"]["name"] for tool in (await farm.tools()).items] == ["bash", "finish"]
 
 
 async def test_steps_are_paged(farm: Farm) -> None:
@@ -372,14 +378,53 @@ async def test_what_another_server_drives_is_seen_but_not_touched(open_farm: Any
     id = (await create(here)).id
     await here.episode(id, wait=10)
     assert (await there.episode(id)).state == "running"
-    for touch in (there.step(id, bash("true")), there.cancel(id), there.delete(id)):
-        with pytest.raises(Elsewhere):
+    for touch in (there.step(id, bash("true")), there.finish(id, FinishRequest()), there.cancel(id), there.delete(id)):
+        with pytest.raises(Elsewhere, match="driven by another server, here; send it there"):
             await touch
     waiting = asyncio.create_task(there.reward(id, wait=10))
     await here.step(id, bash("echo 1 > /mark"))
     await here.finish(id, FinishRequest())
     assert (await waiting).value == 1.0
     assert [reward.episode for reward in (await there.rewards()).items] == [id]
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+async def test_an_episode_whose_server_is_gone_is_told_as_such(open_farm: Any) -> None:
+    here, there = await open_farm("here"), await open_farm("there")
+    id = (await create(here)).id
+    await here.episode(id, wait=10)
+    await here.close()
+    assert (await there.episode(id)).reason is None
+    long_ago = update(tables.servers).where(tables.servers.c.id == "here").values(heartbeat_at=time.time() - 1000)
+    await there.store.write(Change(guard=(long_ago, {})))
+    view = await there.episode(id)
+    assert view.state == "running"
+    assert view.reason is not None
+    assert re.fullmatch(r"nothing was heard for 1\d\d\d s of its server here; it goes on when .*", view.reason)
+    with pytest.raises(Elsewhere, match=f"episode {id}: nothing was heard"):
+        await there.cancel(id)
+    here = await open_farm("here")
+    assert (await there.episode(id)).reason is None
+    assert (await here.cancel(id)).state == "cancelled"
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+async def test_a_run_of_higher_priority_starts_first(open_farm: Any) -> None:
+    farm = await open_farm(capacity=1)
+    await farm.put_run("vip", RunRequest(priority=1))
+    holder = await create(farm)
+    await farm.episode(holder.id, wait=10)
+    plain, vip, late = [(await farm.create(request(), run=run))[0].id for run in ("plain", "vip", "late")]
+    await asyncio.sleep(0.1)
+    await farm.put_run("late", RunRequest(priority=2))
+    order = []
+    for _ in range(3):
+        await farm.cancel(holder.id)
+        while not (ready := [id for id in (plain, vip, late) if (await farm.episode(id, wait=1)).state == "running"]):
+            pass
+        order.extend(ready)
+        holder = await farm.episode(ready[0])
+    assert order == [late, vip, plain]
 
 
 async def test_a_farm_says_whether_it_is_ready(farm: Farm) -> None:

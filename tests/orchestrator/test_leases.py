@@ -7,10 +7,9 @@ import time
 from typing import Any
 
 import pytest
-from sqlalchemy import select
 
-from envfarm.orchestrator import tables
-from envfarm.orchestrator.schemas import Call, EpisodeRequest, RunRequest, StepRequest
+from envfarm.orchestrator.run_schemas import RunRequest
+from envfarm.orchestrator.schemas import Call, EpisodeRequest, StepRequest
 from envfarm.toolbox.errors import Gone
 from envfarm.toolbox.sandboxes.simulated import SimulatedBackend
 
@@ -63,19 +62,3 @@ async def test_a_run_sets_its_own_lease(open_farm: Any) -> None:
     [view] = await farm.create(ONE, run="long")
     await asyncio.sleep(0.8)
     assert (await farm.episode(view.id)).state == "running"
-
-
-async def test_what_was_deleted_is_forgotten_after_a_while(open_farm: Any) -> None:
-    farm = await open_farm(keep_deleted=100, keep_events=1000)
-    [view] = await farm.create(ONE, idempotency_key="k")
-    await farm.step(view.id, TRUE)
-    await farm.delete(view.id)
-    await farm._leases.sweep(time.time())
-    assert len(await farm.store.rows(select(tables.steps))) == 1
-    await farm._leases.sweep(time.time() + 500)
-    for table in (tables.episodes, tables.steps, tables.rewards):
-        assert await farm.store.rows(select(table)) == []
-    assert len(await farm.store.rows(select(tables.events))) > 1
-    await farm._leases.sweep(time.time() + 5000)
-    assert len(await farm.store.rows(select(tables.events))) == 1  # the newest: ids never start anew
-    assert await farm.store.rows(select(tables.requests)) == []

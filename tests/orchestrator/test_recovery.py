@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from envfarm.orchestrator.farm import Farm
-from envfarm.orchestrator.schemas import Call, EpisodeRequest, FinishRequest, RunRequest, StepRequest
+from envfarm.orchestrator.run_schemas import RunRequest
+from envfarm.orchestrator.schemas import Call, EpisodeRequest, FinishRequest, StepRequest
 from envfarm.toolbox.errors import Conflict, SandboxStartError
 from envfarm.toolbox.sandboxes.base import SandboxSpec
 from envfarm.toolbox.sandboxes.simulated import SimulatedBackend

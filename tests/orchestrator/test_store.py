@@ -17,7 +17,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from envfarm.orchestrator import tables
 from envfarm.orchestrator.changes import Change, EventRow
-from envfarm.orchestrator.store import Store, StoreError
+from envfarm.orchestrator.store import Store
+from envfarm.orchestrator.store_errors import StoreError, Unwritable
 from envfarm.toolbox.errors import Conflict
 
 INSERT_RUN = insert(tables.runs)
@@ -70,6 +71,64 @@ async def test_one_bad_change_does_not_take_others_with_it(store: Store) -> None
     assert [type(result) for result in results] == [type(None), Conflict, type(None)]
     assert {row.id for row in await store.rows(select(tables.runs))} == {"taken", "a", "b"}
     assert {row.type for row in await store.rows(select(tables.events))} == {"a", "b"}
+
+
+async def test_a_change_that_no_database_takes_costs_only_itself(store: Store) -> None:
+    by_hand = text("INSERT INTO runs (id, settings, created_at) VALUES (:id, :settings, :at)")
+    changes = {
+        "before": Change(rows=[(INSERT_RUN, run_row("before"))]),
+        "incomplete": Change(rows=[(by_hand, {"id": "incomplete"})]),
+        "huge": Change(rows=[(INSERT_RUN, {**run_row("huge"), "created_at": 10**400})]),
+        "no text": Change(rows=[(INSERT_RUN, {**run_row("no text"), "settings": object()})]),
+        "no JSON": Change(events=[EventRow("test", "run", None, 1.0, {"x": object()})]),
+        "a guard": Change(guard=(update(tables.runs).where(tables.runs.c.created_at == object()), {"settings": ""})),
+        "no parameters": Change(rows=[(text("UPDATE runs SET created_at = 1.0"), {})]),
+        "after": Change(rows=[(INSERT_RUN, run_row("after"))]),
+    }
+    async with asyncio.timeout(30):
+        results = await asyncio.gather(*(store.write(one) for one in changes.values()), return_exceptions=True)
+        await store.write(Change(rows=[(INSERT_RUN, run_row("later"))]))
+    refused = {name for name, result in zip(changes, results, strict=True) if isinstance(result, Unwritable)}
+    assert refused == {"incomplete", "huge", "no text", "no JSON", "a guard"}
+    assert all(result is None or "\n" not in str(result) for result in results)
+    assert {row.id for row in await store.rows(select(tables.runs))} == {"before", "after", "later"}
+
+
+async def test_rows_with_other_columns_are_written_as_they_are(store: Store) -> None:
+    insert_stats = insert(tables.task_stats)
+    row = dict.fromkeys(("attempts", "passes", "invalid", "total", "updated_at"), 0) | {"run": "r", "task": "t"}
+    rows = [
+        {**row, "policy_version": "short"},
+        {"ema": 0.5, **row, "policy_version": "long"},
+        {**row, "policy_version": "short too"},
+    ]
+    await store.write(Change(rows=[(insert_stats, one) for one in rows]))
+    found = await store.rows(select(tables.task_stats))
+    assert {row.policy_version: row.ema for row in found} == {"short": None, "long": 0.5, "short too": None}
+
+
+async def test_who_listens_for_commits_and_fails_costs_no_write(store: Store) -> None:
+    said: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context["exception"]))
+    store.committed.append(lambda: {}["nobody foresaw this"])
+    async with asyncio.timeout(30):
+        for _ in range(3):
+            await store.write(Change(events=[event()]))
+    assert len(await store.rows(select(tables.events))) == 3
+    assert [type(one) for one in said] == [KeyError] * 3
+
+
+async def test_a_write_is_answered_before_the_start_and_after_the_end(database: str) -> None:
+    store = Store(database)
+    with pytest.raises(StoreError, match="not open"):
+        await store.write(Change())
+    await store.open()
+    late = store.submit(Change(rows=[(INSERT_RUN, run_row("queued"))]), soon=True)
+    await store.close()
+    assert late.done()
+    assert late.exception() is None
+    with pytest.raises(StoreError, match="closed"):
+        await store.write(Change())
 
 
 async def test_a_guard_that_hits_no_row_refuses_its_change_alone(store: Store) -> None:
@@ -152,6 +211,26 @@ async def test_a_database_that_goes_away_is_said_to_all_who_wait(tmp_path: Path)
     await store.write(Change(rows=[(INSERT_RUN, run_row("after"))]))
     assert [row.id for row in await store.rows(select(tables.runs))] == ["after"]
     await store.close()
+
+
+async def test_an_older_database_is_migrated_with_what_it_holds(database: str) -> None:
+    first = Store(database)
+    await first.open()
+    older = "ALTER TABLE episodes ADD COLUMN priority INTEGER DEFAULT 0 NOT NULL"
+    await first.write(Change(rows=[(text(older), {})]))
+    columns = "id, run, task, task_digest, kind, state, owner, limits, terminated, truncated, created_at"
+    row = "'ep-1', 'r', 't', 'd', 'k', 'queued', 'me', '{}', false, false, 1.0"
+    await first.write(Change(rows=[(text(f"INSERT INTO episodes ({columns}) VALUES ({row})"), {})]))
+    await first.write(Change(rows=[(text("UPDATE alembic_version SET version_num = '0001'"), {})]))
+    await first.close()
+    second = Store(database)
+    await second.open()
+    [kept] = await second.rows(select(tables.episodes))
+    assert (kept.id, kept.limits) == ("ep-1", "{}")
+    async with second.read() as connection:
+        names = await connection.run_sync(lambda sync: {one["name"] for one in inspect(sync).get_columns("episodes")})
+    assert "priority" not in names
+    await second.close()
 
 
 async def test_a_newer_database_is_refused_in_one_line(database: str) -> None:

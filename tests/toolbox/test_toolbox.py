@@ -200,14 +200,17 @@ async def order_served(toolbox: Toolbox, tasks: dict[str, asyncio.Task[Sandbox]]
     return order
 
 
-async def test_priority_of_call_and_run(make: Make) -> None:
+async def test_a_run_of_higher_priority_comes_first_also_when_it_waits_already(make: Make) -> None:
     toolbox = make(SimulatedBackend(), capacity=1)
     toolbox.set_run("vip", priority=5)
     holder = await toolbox.lease(A, lease="0")
-    tasks = {"plain": ask(toolbox, "1"), "urgent": ask(toolbox, "2", priority=9), "vip": ask(toolbox, "3", run="vip")}
+    runs = {"late 1": "late", "plain": "plain", "late 2": "late", "vip": "vip", "low": "low"}
+    tasks = {name: ask(toolbox, name, run=run) for name, run in runs.items()}
     await asyncio.sleep(0.01)
+    toolbox.set_run("late", priority=9)
+    toolbox.set_run("low", priority=-1)
     await toolbox.release(holder)
-    assert await order_served(toolbox, tasks) == ["urgent", "vip", "plain"]
+    assert await order_served(toolbox, tasks) == ["late 1", "late 2", "vip", "plain", "low"]
 
 
 async def test_group_mates_are_served_together_and_runs_are_fair(make: Make) -> None:

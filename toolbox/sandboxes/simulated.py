@@ -1,21 +1,21 @@
 """A back end without machines: the orchestrator is measured on it alone, and the toolbox is tested on it.
 
-Its sandboxes know a handful of commands (see `_Shell`) over files in a dictionary. Nothing is isolated or really run.
+Its sandboxes know a handful of commands (`SimulatedShell`) over files in a dictionary. Nothing is isolated.
 """
 
 from __future__ import annotations
 
 import asyncio
 import io
-import shlex
 import tarfile
 import time
 from collections.abc import Collection, Mapping, Sequence
-from functools import lru_cache
+from dataclasses import replace
 from itertools import count
 
 from envfarm.toolbox.errors import FileProblem, SandboxError, SandboxLost, SandboxSilent
-from envfarm.toolbox.sandboxes.base import OUTPUT_LIMIT, ExecResult, Output, Sandbox, SandboxInfo, SandboxSpec
+from envfarm.toolbox.sandboxes.base import OUTPUT_LIMIT, ExecResult, Sandbox, SandboxInfo, SandboxSpec
+from envfarm.toolbox.sandboxes.simulated_shell import SimulatedShell
 
 
 class SimulatedBackend:
@@ -122,13 +122,13 @@ class SimulatedSandbox:
         output_limit: int = OUTPUT_LIMIT,
         spool: bool = False,
     ) -> ExecResult:
-        """Run one of the commands that `_Shell` knows; any other ends with 127."""
+        """Run one of the commands that `SimulatedShell` knows; any other ends with 127."""
         if not self._backend.latency:
-            return self._run(command, timeout, cwd, stdin, session, command_id, output_limit)
+            return self._run(command, timeout, cwd, stdin, session, command_id, output_limit, spool)
         self._lock = self._lock or asyncio.Lock()
         async with self._lock:
             await asyncio.sleep(self._backend.latency)
-            return self._run(command, timeout, cwd, stdin, session, command_id, output_limit)
+            return self._run(command, timeout, cwd, stdin, session, command_id, output_limit, spool)
 
     def _run(
         self,
@@ -139,17 +139,18 @@ class SimulatedSandbox:
         session: str | None,
         command_id: str | None,
         output_limit: int,
+        spool: bool,
     ) -> ExecResult:
         self._check()
         if command_id is not None and self._last is not None and self._last[0] == command_id:
             return self._last[1]
         here = self._sessions.get(session or "") or cwd or self.spec.workdir or "/"
-        shell = _Shell(self.files, here, stdin or b"", timeout)
-        result = shell.result(command, output_limit)
+        shell = SimulatedShell(self.files, here, stdin or b"", timeout)
+        result = shell.result(command, output_limit, spool)
         if session is not None:
             self._sessions[session] = shell.cwd
         if command_id is not None:
-            self._last = (command_id, result)
+            self._last = (command_id, _without_spools(result) if result.truncated else result)
         return result
 
     async def recover(self, command_id: str, *, timeout: float, output_limit: int = OUTPUT_LIMIT) -> ExecResult | None:
@@ -233,105 +234,7 @@ class SimulatedSandbox:
             raise SandboxSilent(f"sandbox {self.id} did not answer")
 
 
-class _Shell:
-    """`echo true false exit pwd cd cat mkdir chmod sleep` and `> file`, joined by `;` and `&&`."""
-
-    def __init__(self, files: dict[str, bytes], cwd: str, stdin: bytes, timeout: float) -> None:
-        self.files = files
-        self.cwd = cwd
-        self.stdin = stdin
-        self.timeout = timeout
-        self.slept = 0.0
-        self.out = b""
-        self.err = b""
-
-    def result(self, command: str, limit: int) -> ExecResult:
-        """Run the whole command line; `sleep` takes no time, but it can exceed the time-out."""
-        code: int | None
-        try:
-            code = self._line(command)
-        except ValueError as error:  # of shlex: an open quote
-            code, self.err = 2, f"sh: {error}\n".encode()
-        except TimeoutError:
-            code = None
-        out, err = _cut(self.out, limit), _cut(self.err, limit)
-        truncated = out.cut_at is not None or err.cut_at is not None
-        return ExecResult(code, out.data, err.data, truncated, code is None, self.slept, out, err)
-
-    def _line(self, command: str) -> int:
-        code = 0
-        simple: list[str] = []
-        for word in (*_words(command), ";"):
-            if word not in (";", "&&"):
-                simple.append(word)
-                continue
-            if simple and simple[0] == "exit":
-                return int(simple[1]) & 255 if len(simple) > 1 and simple[1].isdigit() else code
-            if simple:
-                code = self._simple(simple)
-            if word == "&&" and code:
-                return code
-            simple = []
-        return code
-
-    def _simple(self, words: list[str]) -> int:
-        target = None
-        if ">" in words[:-1]:
-            at = words.index(">")
-            target, words = self._path(words[at + 1]), words[:at] + words[at + 2 :]
-        before = self.out
-        self.out = b""
-        code = self._command(words[0], words[1:]) if words else 0
-        if target is not None:
-            self.files[target] = self.out
-            self.out = b""
-        self.out = before + self.out
-        return code
-
-    def _command(self, name: str, words: list[str]) -> int:
-        if name == "echo":
-            self.out = (" ".join(words) + "\n").encode()
-        elif name == "pwd":
-            self.out = f"{self.cwd}\n".encode()
-        elif name == "cd":
-            self.cwd = self._path(words[0]) if words else "/"
-        elif name == "cat":
-            return self._cat(words)
-        elif name == "sleep" and words:
-            self.slept += float(words[0])
-            if self.slept > self.timeout:
-                raise TimeoutError
-        elif name == "false":
-            return 1
-        elif name not in ("true", ":", "mkdir", "chmod"):  # folders and modes are not kept
-            self.err += f"sh: {name}: not found\n".encode()
-            return 127
-        return 0
-
-    def _cat(self, words: list[str]) -> int:
-        if not words:
-            self.out = self.stdin
-        for word in words:
-            data = self.files.get(self._path(word))
-            if data is None:
-                self.err += f"cat: {word}: No such file or directory\n".encode()
-                return 1
-            self.out += data
-        return 0
-
-    def _path(self, word: str) -> str:
-        return word if word.startswith("/") else f"{self.cwd.rstrip('/')}/{word}"
-
-
-@lru_cache(maxsize=1024)
-def _words(command: str) -> tuple[str, ...]:
-    words = shlex.shlex(command, posix=True, punctuation_chars=";&>")
-    words.whitespace_split = True
-    return tuple(words)
-
-
-def _cut(data: bytes, limit: int) -> Output:
-    if len(data) <= limit:
-        return Output(data, len(data))
-    head = limit // 2
-    return Output(data[:head] + data[len(data) - (limit - head) :], len(data), head)
+def _without_spools(result: ExecResult) -> ExecResult:
+    """A result to remember: the files of its whole outputs are its first caller's, who ends them."""
+    out, err = (replace(info, spool=None) for info in (result.stdout_info, result.stderr_info))
+    return replace(result, stdout_info=out, stderr_info=err)

@@ -33,8 +33,11 @@ async def test_from_creation_to_reward(api: Api) -> None:
     assert reward.status == 200
     assert (reward.json["status"], reward.json["value"], reward.json["parts"]) == ("done", 1.0, {"mark": 1.0})
     assert (await api.get(f"/v1/artifacts/{reward.json['evidence']['mark']}")).data == b"1\n"
-    names = (await api.get(f"/v1/episodes/{id}/artifacts")).json["artifacts"]
-    assert reward.json["evidence"]["mark"] in names.values()
+    kept = (await api.get(f"/v1/episodes/{id}/artifacts?limit=1")).json
+    more = (await api.get(f"/v1/episodes/{id}/artifacts?cursor={kept['next']}")).json
+    assert [one["name"] for one in kept["items"] + more["items"]] == ["reward/mark", "saved/mark"]
+    assert {one["digest"] for one in kept["items"] + more["items"]} == {reward.json["evidence"]["mark"]}
+    assert more["next"] is None
     ended = (await api.get(f"/v1/episodes/{id}")).json
     assert ended["state"] == "scored"
     assert ended["reward"]["value"] == 1.0

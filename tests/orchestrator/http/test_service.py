@@ -35,11 +35,21 @@ async def test_one_task(api: Api) -> None:
 
 @pytest.mark.parametrize("format", ["openai", "responses", "mcp"])
 async def test_tools_in_each_format(api: Api, format: str) -> None:
-    tools = (await api.get(f"/v1/tools?task=toy/one&format={format}")).json["tools"]
+    tools = (await api.get(f"/v1/tools?task=toy/one&format={format}")).json["items"]
     heads = [tool["function"] if format == "openai" else tool for tool in tools]
     assert [head["name"] for head in heads] == ["bash", "finish"]
     schema = heads[0]["inputSchema" if format == "mcp" else "parameters"]
     assert schema["required"] == ["command"]
+
+
+async def test_tools_are_paged(api: Api) -> None:
+    first = (await api.get("/v1/tools?format=mcp&limit=1")).json
+    assert [tool["name"] for tool in first["items"]] == ["bash"]
+    second = (await api.get(f"/v1/tools?format=mcp&limit=1&cursor={first['next']}")).json
+    assert ([tool["name"] for tool in second["items"]], second["next"]) == (["finish"], None)
+    wrong = await api.get("/v1/tools?cursor=bm9uZQ")
+    assert (wrong.status, wrong.json["error"]["type"]) == (400, "bad_request")
+    assert "no tool 'none' here; leave it out" in wrong.json["error"]["message"]
 
 
 async def test_an_artefact_whole_and_in_part(api: Api, farm: Farm) -> None:

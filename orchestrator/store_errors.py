@@ -1,0 +1,71 @@
+"""What a failure of the database means: it is away, it cannot take what was sent, or a key is taken."""
+
+from __future__ import annotations
+
+import logging
+
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+    StatementError,
+)
+
+from envfarm.toolbox.errors import Conflict, FarmError
+
+log = logging.getLogger(__name__)
+
+
+class StoreError(FarmError):
+    """The database cannot be used; the message is one line that names the fix."""
+
+    status = 503
+
+
+class Unwritable(FarmError):
+    """The database can be used, but not take this change: a fault of ours, and the same again next time."""
+
+    retryable = False
+
+
+def is_down(error: BaseException) -> bool:
+    """Whether it is the database that failed, not what was sent to it."""
+    return isinstance(error, (OperationalError, InterfaceError, OSError)) or (
+        isinstance(error, DBAPIError) and error.connection_invalidated
+    )
+
+
+def failure(name: str, error: BaseException) -> FarmError:
+    """What a writer is told of an exception that its change met in the database `name`."""
+    if isinstance(error, IntegrityError):
+        return Conflict("the same id was used by another request meanwhile")
+    if _is_bad(error):
+        log.error("database %s: a change cannot be written", name, exc_info=error)
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        return Unwritable(f"database {name} cannot take this change ({reason}); the server's log says more")
+    log.error("database %s: %s", name, error)
+    return StoreError(f"database {name}: {advice(error)}")
+
+
+def _is_bad(error: BaseException) -> bool:
+    """Whether it is what was sent; what nobody foresaw is a bug in that, too, and not the database's."""
+    if isinstance(error, DBAPIError):
+        code = getattr(error.orig, "sqlstate", None) or ""  # SQLAlchemy has no DataError of asyncpg's
+        return isinstance(error, (DataError, ProgrammingError)) or code.startswith("22")
+    return isinstance(error, StatementError) or not isinstance(error, (SQLAlchemyError, OSError))
+
+
+def advice(error: BaseException) -> str:
+    """One line that says what is wrong and what to do."""
+    reason = " ".join(str(error.orig if isinstance(error, DBAPIError) else error).split())[:200]
+    if "is locked" in reason:
+        return "locked by another process; stop it, or set `database` to another file"
+    if "not a database" in reason or "malformed" in reason:
+        return f"unreadable ({reason}); restore it from a backup, or set `database` to another file"
+    if "unable to open" in reason or "readonly" in reason or "Permission" in reason:
+        return f"{reason}; check the path and its permissions, or set `database`"
+    return reason
