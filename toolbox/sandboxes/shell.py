@@ -225,9 +225,10 @@ class Shell(Supervisor):
             capture.discard()
 
     async def _abandon(self, token: str, pending: Pending, slot: object) -> None:
-        """Kill a command whose caller was cancelled, before the next one begins."""
+        """Kill a command that nobody waits for, before the next one begins; what one that ended left running lives on."""
         try:
-            await self._kill(pending, slot)
+            if not pending.ended:
+                await self._kill(pending, slot)
         except SandboxLost:
             pass  # the next call says so
         finally:

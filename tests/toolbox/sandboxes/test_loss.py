@@ -203,6 +203,17 @@ async def test_a_command_that_ended_while_no_farm_ran(isolated: Variant, start: 
     await again.close()
 
 
+async def test_what_the_last_command_left_running_lives_on_after_a_restart(isolated: Variant, start: Start) -> None:
+    sandbox = await start()
+    await sandbox.run("kept=1; sleep 1000 &", session="agent", command_id="last")
+    await sandbox.detach()
+    again = DockerBackend()
+    second = await again.attach(sandbox.id)
+    assert (await second.run("echo $kept; kill -0 $!", session="agent", command_id="next")).exit_code == 0
+    await second.detach()
+    await again.close()
+
+
 async def test_a_dead_sandbox_cannot_be_attached(isolated: Variant, start: Start, engine: docker.DockerClient) -> None:
     sandbox = await start()
     await sandbox.detach()
