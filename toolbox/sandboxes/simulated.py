@@ -22,7 +22,7 @@ class SimulatedBackend:
     """Sandboxes that live in this process.
 
     `start_seconds` and `latency` are how long a start and a command take. `failures` are raised by the next starts, and
-    `close_failures` by the next ends of a sandbox, one each, in order.
+    `close_failures` by the next ends of a sandbox, one each, in order. A fork counts as a start.
     """
 
     name = "simulated"
@@ -199,6 +199,8 @@ class SimulatedSandbox:
     async def fork(self, leases: Sequence[str]) -> list[Sandbox]:
         """Sandboxes with the same files and sessions. Raises the next of the back end's `failures`, if there is one."""
         self._check()
+        if self._backend.start_seconds:
+            await asyncio.sleep(self._backend.start_seconds)
         if self._backend.failures:
             raise self._backend.failures.pop(0)
         twins: list[Sandbox] = []
