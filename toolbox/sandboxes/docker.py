@@ -84,6 +84,8 @@ class DockerSandbox(HeldSandbox):
         api = self._backend.api
         async with self._lock:
             await self.shell.settle()
+            if self.shell.is_lost:
+                raise self.shell.lost
             folder = await docker_fork.check(api, self._id, self._spec)
             made = await docker_fork.create(api, self._id, [{LEASE: lease} for lease in leases])
             twins = [
@@ -109,8 +111,11 @@ class DockerSandbox(HeldSandbox):
             await docker_fork.restore(self._backend.api, folder, self._id)
             self.shell.anew(sessions)
             await self.resume(lambda: self._backend.history(self._id))
+            hidden = await self.shell.script(docker_fork.hide(self._id), timeout=START_TIMEOUT)
         except SandboxLost as error:
             raise SandboxStartError(f"a fork does not start: {error}") from None
+        if hidden.exit_code != 0:  # else scoring would take that file for the agent's work
+            raise SandboxStartError(f"a fork cannot be tidied: {hidden.stderr[-300:].decode('utf-8', 'replace')}")
 
     async def detach(self) -> None:
         """Let go of the stream and leave the container running."""

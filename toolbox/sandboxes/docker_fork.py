@@ -73,6 +73,14 @@ async def restore(api: DockerApi, containers: Path, twin: str) -> None:
     await asyncio.to_thread(shutil.rmtree, containers / twin / "checkpoints" / _NAME, ignore_errors=True)
 
 
+def hide(twin: str) -> str:
+    """A script that hides the file in which gVisor keeps what is written, as it does itself in all but restored ones.
+
+    Only the name goes: it lies in the read-only layer below what the sandbox can write to.
+    """
+    return f"rm -f /.gvisor.filestore.{twin}"
+
+
 def _spread(places: Sequence[Path]) -> None:
     """Give every twin the files that the first one has, and a file of its own.
 

@@ -67,6 +67,9 @@ async def test_a_fork_goes_on_where_its_origin_was_and_both_live_apart(
     assert await said(twin, LOOK) == before
     assert await said(twin, "echo $unexported; greet you") == "6\nhello you\n"
     assert len(await twin.processes()) == len(await origin.processes())
+    await said(twin, "head -c 3000000 /dev/zero >/root/large")
+    names = "find / -xdev ! -path '/root/*' ! -path '/tmp/*' | sort"
+    assert await said(twin, names) == await said(origin, names)  # nothing shows that scoring could take for work
     await said(twin, "cd /; export KEPT=twin; echo twin >/root/file; kill $JOB; wait $JOB")
     assert await said(origin, LOOK) == before
     await said(origin, "export KEPT=origin; echo origin >/root/file")
