@@ -18,9 +18,16 @@ from envfarm.orchestrator.changes import Change, EventRow
 from envfarm.orchestrator.codec import dump, plain
 from envfarm.orchestrator.schemas import ENDED, Call, EpisodeLimits, EpisodeState, RewardView, StepView
 from envfarm.tasks.spec import Task
-from envfarm.toolbox.errors import Conflict
+from envfarm.toolbox.errors import Conflict, FarmError
 from envfarm.toolbox.sandboxes.base import Sandbox
 from envfarm.toolbox.tools.base import Tool
+
+
+class Elsewhere(FarmError):
+    """Another server drives this episode."""
+
+    status = 421
+
 
 MOVES: dict[str, frozenset[str]] = {
     "queued": frozenset({"starting", "failed", "expired", "cancelled"}),
@@ -75,7 +82,7 @@ class Episode:
     """One live episode. Changed only by the event loop of its owner."""
 
     __slots__ = (
-        "answer", "created_at", "current", "ended_at", "errors", "evidence", "group_id", "id", "last",
+        "answer", "created_at", "current", "ended_at", "errors", "evidence", "forking", "group_id", "id", "last",
         "lease_s", "lease_until", "limits", "lock", "output", "play", "policy_version", "priority", "reason", "reward",
         "rollout_index", "run", "sandbox", "sandbox_id", "started_at", "state", "step_ids", "terminated",
         "truncated", "turn", "waiters", "work",
@@ -101,6 +108,7 @@ class Episode:
         self.sandbox_id: str | None = None
         self.step_ids: set[str] | None = None  # of the steps done; their results are in the store
         self.current: Step | None = None
+        self.forking = False  # copies of its sandbox are being made
         self.last: Step | None = None
         self.errors = 0  # tool errors so far
         self.output = 0  # bytes shown so far
@@ -209,6 +217,7 @@ def created(episode: Episode, owner: str) -> dict[str, Any]:
         "kind": task.kind,
         "state": episode.state,
         "owner": owner,
+        "sandbox": episode.sandbox_id,
         "group_id": episode.group_id,
         "rollout_index": episode.rollout_index,
         "policy_version": episode.policy_version,
@@ -217,4 +226,5 @@ def created(episode: Episode, owner: str) -> dict[str, Any]:
         "terminated": False,
         "truncated": False,
         "created_at": episode.created_at,
+        "started_at": episode.started_at,
     }
