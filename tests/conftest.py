@@ -18,6 +18,8 @@ from typing import Any
 import docker
 import pytest
 
+from envfarm.toolbox.sandboxes.docker_fork import lacking
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -131,7 +133,7 @@ def forking(
     if not gvisor:
         pytest.skip("the engine offers no gVisor; scripts/gvisor.sh says why")
     info = engine.info()
-    if info["ExperimentalBuild"]:
+    if lacking(info) is None:
         return None
     start = request.getfixturevalue("start_engine")
     runtimes = {"runsc": {"path": info["Runtimes"]["runsc"]["path"]}}

@@ -307,13 +307,14 @@ class TestForks:
         assert await step(client, twin["id"], "b", f"{look}; touch /root/mark") == ["/tmp\nred\nalive\n"]
         assert await step(client, id, "b", look) == ["/tmp\nred\nalive\n"]
         assert (await score(client, twin["id"]))["value"] == 1.0
+        await step(client, id, "c", "touch /root/mark")  # what was written before a fork counts in it
         pending = asyncio.create_task(client.fork(id, key="m"))
         await asyncio.sleep(0.3)
         server.restart()
         [other] = await pending
-        assert await step(client, other["id"], "c", look) == ["/tmp\nred\nalive\n"]
+        assert await step(client, other["id"], "d", look) == ["/tmp\nred\nalive\n"]
         with contextlib.closing(docker.DockerClient(server.environment.get("DOCKER_HOST"))) as engine:
             mine = engine.containers.list(all=True, filters={"label": f"envfarm.owner={server.owner}"})
         assert {one.labels["envfarm.lease"] for one in mine} == {id, other["id"]}
-        assert (await score(client, other["id"]))["value"] == 0.0
-        assert (await score(client, id))["value"] == 0.0
+        assert (await score(client, other["id"]))["value"] == 1.0
+        assert (await score(client, id))["value"] == 1.0
