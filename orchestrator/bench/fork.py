@@ -31,6 +31,7 @@ async def measure(rounds: int, cache: Path) -> list[Row]:
         for _ in range(rounds):
             forks.append(await _forked(server.client, origin))
             plays.append(await _replayed(server.client))
+        await server.client.delete(origin)  # a server that ends leaves what lives
     return [row(_NAME, "ms", median(forks), median(plays), f"a warm episode that plays {_STEPS} steps of 0.2 s again")]
 
 
