@@ -23,6 +23,7 @@ from envfarm.orchestrator.store import Store
 from envfarm.orchestrator.store_errors import StoreError
 from envfarm.orchestrator.wire import open_registry
 from envfarm.toolbox.errors import TaskError
+from envfarm.toolbox.sandboxes.docker_fork import lacking
 
 _ROOM = 5 << 30  # bytes: a few task images and their artefacts
 _GIB = 1 << 30
@@ -59,7 +60,7 @@ def _python() -> Finding:
 
 
 def engine(settings: Settings) -> Generator[Finding, None, None]:
-    """The engine, what it limits, its images, gVisor and its disk."""
+    """The engine, what it limits, its images, gVisor, forks and its disk."""
     try:
         client = docker.DockerClient(base_url=settings.docker_url) if settings.docker_url else docker.from_env()
     except (DockerException, requests.RequestException) as error:
@@ -73,6 +74,7 @@ def engine(settings: Settings) -> Generator[Finding, None, None]:
         yield _limits(info)
         yield _images(client, settings)
         yield _gvisor(info, settings)
+        yield _forks(info)
         yield _disk("docker's folder", Path(str(info.get("DockerRootDir", "/var/lib/docker"))))
     except (DockerException, requests.RequestException) as error:
         yield Finding("docker engine", "missing", _short(error), "see the engine's log")
@@ -105,6 +107,13 @@ def _gvisor(info: dict[str, Any], settings: Settings) -> Finding:
     return Finding(
         "gvisor", state, "the engine offers no runsc", "in a checkout: `make gvisor`, or see gvisor.dev/docs"
     )
+
+
+def _forks(info: dict[str, Any]) -> Finding:
+    if (missing := lacking(info)) is None:
+        return Finding("forks", "ok", "live gVisor sandboxes can be forked")
+    found, _, fix = missing.partition(": ")
+    return Finding("forks", "note", found, fix)
 
 
 def _disk(what: str, folder: Path) -> Finding:

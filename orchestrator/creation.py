@@ -2,66 +2,39 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import time
-from typing import Any
 
-from sqlalchemy import bindparam, select
-
-from envfarm.orchestrator import tables
 from envfarm.orchestrator.admission import Admission
 from envfarm.orchestrator.catalogue import pick
-from envfarm.orchestrator.changes import INSERT_EPISODE, INSERT_REQUEST, Change
-from envfarm.orchestrator.codec import dump, load
+from envfarm.orchestrator.changes import INSERT_EPISODE, Change
 from envfarm.orchestrator.core import Core
 from envfarm.orchestrator.episodes import Episode, created, happened, new_ids
+from envfarm.orchestrator.keys import Claim, Keys
 from envfarm.orchestrator.leases import Leases
 from envfarm.orchestrator.run_schemas import RunRequest
 from envfarm.orchestrator.schemas import EpisodeLimits, EpisodeRequest
 from envfarm.orchestrator.views import merged
 from envfarm.tasks.spec import Task
-from envfarm.toolbox.errors import BadRequest, Conflict
-
-_KEY = select(tables.requests).where(
-    tables.requests.c.run == bindparam("run"), tables.requests.c.key == bindparam("key")
-)
 
 
 class Creation:
     """Makes episodes."""
 
-    def __init__(self, core: Core, admission: Admission, leases: Leases) -> None:
+    def __init__(self, core: Core, keys: Keys, admission: Admission, leases: Leases) -> None:
         self.core = core
+        self.keys = keys
         self.admission = admission
         self.leases = leases
-        self._busy: dict[tuple[str, str], asyncio.Lock] = {}
 
     async def once(self, request: EpisodeRequest, run: str, key: str) -> list[str]:
         """The ids of the episodes that this key made, now or before.
 
         Raises Conflict (the key was used with another body), and what `create` raises.
         """
-        if not 1 <= len(key) <= 200 or not key.isprintable():
-            raise BadRequest("Idempotency-Key: give 1 to 200 printable characters")
-        digest = hashlib.sha256(dump(request.model_dump(exclude_defaults=True)).encode()).hexdigest()
-        lock = self._busy.setdefault((run, key), asyncio.Lock())
-        async with lock:
-            try:
-                known = await self._known(run, key, digest)
-                if known is None:
-                    known = [episode.id for episode in await self.create(request, run, key=key, digest=digest)]
-            except Conflict:  # another server had the same request
-                known = await self._known(run, key, digest)
-                if known is None:
-                    raise
-            finally:
-                self._busy.pop((run, key), None)
-        return known
+        claim = Claim.of(run, key, request.model_dump(exclude_defaults=True))
+        return await self.keys.once(claim, lambda: self.create(request, run, claim))
 
-    async def create(
-        self, request: EpisodeRequest, run: str, *, key: str | None = None, digest: str = ""
-    ) -> list[Episode]:
+    async def create(self, request: EpisodeRequest, run: str, claim: Claim | None = None) -> list[Episode]:
         """New episodes, durable and queued. Raises NotFound, TaskError, FarmFull, Conflict (the key), StoreError."""
         core = self.core
         task = pick(core.registry, request)
@@ -69,10 +42,8 @@ class Creation:
         self.admission.admit(run, request.n)
         change = Change(rows=[(INSERT_EPISODE, created(episode, core.owner)) for episode in episodes])
         change.events = [happened(episode, "episode.state", state="queued", task=task.id) for episode in episodes]
-        if key is not None:
-            row: dict[str, Any] = {"run": run, "key": key, "digest": digest, "created_at": time.time()}
-            row["episodes"] = dump([episode.id for episode in episodes])
-            change.rows.append((INSERT_REQUEST, row))
+        if claim is not None:
+            change.rows.append(claim.row(episodes))
         await core.store.write(change)
         for episode in episodes:
             core.live[episode.id] = episode
@@ -110,12 +81,3 @@ class Creation:
         }
         quotas = self.core.runs.get(run, RunRequest())
         return merged(request.limits, quotas.limits, server)
-
-    async def _known(self, run: str, key: str, digest: str) -> list[str] | None:
-        rows = await self.core.store.rows(_KEY, {"run": run, "key": key})
-        if not rows:
-            return None
-        if rows[0].digest != digest:
-            raise Conflict(f"Idempotency-Key {key!r} was used before with another body; make up a new one")
-        ids: list[str] = load(rows[0].episodes)
-        return ids

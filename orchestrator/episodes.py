@@ -96,7 +96,7 @@ class Episode:
     """One live episode. Changed only by the event loop of its owner."""
 
     __slots__ = (
-        "answer", "created_at", "current", "ended_at", "errors", "evidence", "group_id", "id", "last",
+        "answer", "created_at", "current", "ended_at", "errors", "evidence", "forking", "group_id", "id", "last",
         "lease_s", "lease_until", "limits", "lock", "output", "play", "policy_version", "reason", "reward",
         "rollout_index", "run", "sandbox", "sandbox_id", "started_at", "state", "step_ids", "terminated",
         "truncated", "turn", "waiters", "work",
@@ -121,6 +121,7 @@ class Episode:
         self.sandbox_id: str | None = None
         self.step_ids: set[str] | None = None  # of the steps done; their results are in the store
         self.current: Step | None = None
+        self.forking = False  # copies of its sandbox are being made
         self.last: Step | None = None
         self.errors = 0  # tool errors so far
         self.output = 0  # bytes shown so far
@@ -234,6 +235,7 @@ def created(episode: Episode, owner: str) -> dict[str, Any]:
         "kind": task.kind,
         "state": episode.state,
         "owner": owner,
+        "sandbox": episode.sandbox_id,
         "group_id": episode.group_id,
         "rollout_index": episode.rollout_index,
         "policy_version": episode.policy_version,
@@ -241,4 +243,5 @@ def created(episode: Episode, owner: str) -> dict[str, Any]:
         "terminated": False,
         "truncated": False,
         "created_at": episode.created_at,
+        "started_at": episode.started_at,
     }

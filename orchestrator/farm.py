@@ -18,7 +18,9 @@ from envfarm.orchestrator.creation import Creation
 from envfarm.orchestrator.endings import verdict
 from envfarm.orchestrator.episodes import Episode
 from envfarm.orchestrator.events import follow
+from envfarm.orchestrator.forks import Forks
 from envfarm.orchestrator.jobs import Scoring
+from envfarm.orchestrator.keys import Keys
 from envfarm.orchestrator.leases import Leases
 from envfarm.orchestrator.recovery import Recovery
 from envfarm.orchestrator.run_schemas import LeaseView, RunRequest, RunView
@@ -30,6 +32,7 @@ from envfarm.orchestrator.schemas import (
     EpisodeView,
     Event,
     FinishRequest,
+    ForkRequest,
     ReadyView,
     RewardsView,
     RewardView,
@@ -80,7 +83,9 @@ class Farm:
         self._leases = Leases(core)
         self._runs = Runs(core)
         self.broom = Broom(core)
-        self._creation = Creation(core, self._admission, self._leases)
+        keys = Keys(store)
+        self._creation = Creation(core, keys, self._admission, self._leases)
+        self._forks = Forks(core, keys, self._leases)
 
     async def start(self) -> None:
         """Open the store, take back what an earlier process left, and begin to work. Raises FarmError."""
@@ -113,6 +118,15 @@ class Farm:
             return [live_view(one) for one in await self.core.whole(self._creation.create(request, run))]
         ids = await self.core.whole(self._creation.once(request, run, idempotency_key))
         return [await self.episode(id) for id in ids]
+
+    async def fork(self, id: str, request: ForkRequest, *, idempotency_key: str | None = None) -> list[EpisodeView]:
+        """New episodes that go on where a running one stands, each in a copy of its sandbox.
+
+        Raises NotFound, Conflict (it does not run yet, a step is in flight, the key), Gone, FarmFull, SandboxError.
+        """
+        run = await self.episode_run(id)
+        ids = await self.core.whole(self._forks.fork(id, run, request, idempotency_key))
+        return [await self.episode(one) for one in ids]
 
     async def episode(self, id: str, wait: float = 0.0) -> EpisodeView:
         """An episode, after waiting for at most `wait` seconds while it is queued or starting. Raises NotFound."""

@@ -16,6 +16,7 @@ _BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 _COUNTED = {
     "warm_hits": "sandboxes handed out that were warm",
     "cold_starts": "sandboxes handed out that had to be started",
+    "forks": "sandboxes made as copies of leased ones",
     "start_failures": "starts that failed",
     "dead_warm": "warm sandboxes found dead and replaced",
     "throttled": "tool calls that a rate limit held back",

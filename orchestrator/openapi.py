@@ -27,6 +27,7 @@ _HEADERS = {
         ("Idempotency-Key", "sent again with the same body, the same episodes are answered"),
         ("X-Run-Id", "the run, where the body names none"),
     ],
+    "/v1/episodes/{id}/fork": [("Idempotency-Key", "sent again with the same body, the same episodes are answered")],
     "/v1/events": [("Last-Event-ID", "id of the last event received")],
 }
 

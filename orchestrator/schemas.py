@@ -37,12 +37,8 @@ class EpisodeRequest(RequestModel):
     task_id: str | None = None
     dataset: str | None = Field(None, description="the first part of the tasks' ids, e.g. `swe`")
     split: str | None = None
-    index: int | None = Field(
-        None, ge=0, le=MAX_INT, description="which task of the dataset, in the order of /v1/tasks"
-    )
-    seed: int | None = Field(
-        None, ge=-MAX_INT, le=MAX_INT, description="picks a task of the dataset; the same seed picks the same task"
-    )
+    index: int | None = Field(None, ge=0, le=MAX_INT, description="which of its tasks, in the order of /v1/tasks")
+    seed: int | None = Field(None, ge=-MAX_INT, le=MAX_INT, description="picks one; the same seed picks the same task")
     run: Name | None = Field(None, description="the run it counts against; default: header X-Run-Id, else `default`")
     n: int = Field(1, ge=1, le=1024, description="size of the group")
     group_id: Name | None = Field(None, description="made up by the server when n > 1 and none is given")
@@ -216,6 +212,14 @@ class BatchView(ViewModel):
     """Results in the order of the request."""
 
     results: list[BatchResult]
+
+
+class ForkRequest(RequestModel):
+    """New episodes that go on where a running one stands: same task, turn, steps and used limits, sandboxes copied."""
+
+    n: int = Field(1, ge=1, le=128, description="how many; all or none are made")
+    group_id: Name | None = Field(None, description="default: the origin's")
+    policy_version: Name | None = Field(None, description="default: the origin's")
 
 
 class FinishRequest(RequestModel):

@@ -124,8 +124,8 @@ class Steps:
         if not step.recovered and (step.saved is None or (step.saved.done() and step.saved.exception() is not None)):
             step.begun = records.started(episode, step)
             step.saved = self.core.store.submit(step.begun, soon=True)
-        if episode.state in ("queued", "starting"):
-            await episode.wait(lambda one: one.state not in ("queued", "starting"), None)
+        if episode.state in ("queued", "starting") or episode.forking:
+            await episode.wait(lambda one: one.state not in ("queued", "starting") and not one.forking, None)
         if episode.state != "running":
             raise _gone(episode)
         try:

@@ -4,6 +4,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 socket=/var/run/docker.sock
+config=/etc/docker/daemon.json
 
 answers() { command -v docker >/dev/null && docker version >/dev/null 2>&1; }
 
@@ -37,6 +38,17 @@ wait_for_answer() {
   done
 }
 
+# Forks of live sandboxes need checkpoints, which this engine counts as experimental. Where there is no configuration yet
+# it says so; what the user wrote stays, and then this prints the flag for an engine that we start ourselves.
+experimental() {
+  if as_root test -e $config; then
+    as_root grep -q '"experimental"' $config || echo --experimental
+  else
+    as_root mkdir -p "$(dirname $config)"
+    echo '{"experimental": true}' | as_root tee $config >/dev/null
+  fi
+}
+
 ready() {
   say "Docker engine: $(docker version --format '{{.Server.Version}}')"
   exit 0
@@ -46,6 +58,7 @@ if answers; then ready; fi
 if open_to_me && answers; then ready; fi
 [ -z "${DOCKER_HOST:-}" ] || die "DOCKER_HOST is $DOCKER_HOST and no engine answers there: start it, or unset DOCKER_HOST"
 
+flag=$(experimental)
 if ! command -v dockerd >/dev/null || ! command -v docker >/dev/null; then
   need_disk /var/lib 1 "the Docker engine"
   apt_install docker.io iptables ca-certificates
@@ -61,7 +74,7 @@ elif engine_pid >/dev/null; then
 else
   forget_dead
   # In a session of its own and away from our streams, so that it outlives this run and holds no pipe open.
-  as_root setsid sh -c 'exec dockerd >>"$1" 2>&1 </dev/null' dockerd "$log" >/dev/null 2>&1 </dev/null &
+  as_root setsid sh -c 'exec dockerd $2 >>"$1" 2>&1 </dev/null' dockerd "$log" "$flag" >/dev/null 2>&1 </dev/null &
   disown
 fi
 wait_for_answer 90 || {

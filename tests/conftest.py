@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import json
+import os
+import shutil
 import signal
+import socket
 import subprocess
-from collections.abc import Callable, Iterator
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
+
+from envfarm.toolbox.sandboxes.docker_fork import lacking
 
 ROOT = Path(__file__).parent.parent
 
@@ -67,3 +77,73 @@ def docker_dash(engine: docker.DockerClient, docker_base: str) -> str:
 def gvisor(engine: docker.DockerClient) -> bool:
     """Whether the engine offers gVisor; scripts/gvisor.sh says why when it does not."""
     return "runsc" in (engine.info().get("Runtimes") or {})
+
+
+class Engine:
+    """A `dockerd` of a test's own, in namespaces of its own: its end ends all that it started, and no more."""
+
+    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
+        self.url = f"unix://{folder}/docker.sock"
+        (folder / "daemon.json").write_text(json.dumps(dict(config)))
+        self._log = (folder / "log").open("wb")
+        self._process = subprocess.Popen(
+            ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
+             "dockerd", f"--host={self.url}",
+             f"--data-root={folder}/data", f"--exec-root={folder}/exec", f"--pidfile={folder}/pid",
+             "--bridge=none", "--iptables=false", f"--config-file={folder}/daemon.json"],
+            stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
+        )  # fmt: skip
+        for _ in range(600):  # a busy machine takes its time; an engine that gave up is noticed at once
+            if self._process.poll() is not None:
+                break
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+                probe.connect(f"{folder}/docker.sock")
+                probe.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+                if b"200 OK" in probe.recv(100):
+                    return
+            time.sleep(0.1)
+        self.kill()
+        pytest.fail(f"no second engine: {(folder / 'log').read_text()[-1000:]}")
+
+    def kill(self) -> None:
+        """End it without warning, by the process that was started here."""
+        self._process.kill()
+        self._process.wait()
+        self._log.close()
+
+
+@pytest.fixture(scope="session")
+def start_engine(engine: docker.DockerClient) -> Iterator[Callable[..., Engine]]:
+    """Starts second engines with images of the first one; keywords are their configuration."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can start a second engine")
+    with contextlib.ExitStack() as stack:
+
+        def start(*images: str, **config: Any) -> Engine:
+            folder = Path(
+                tempfile.mkdtemp(prefix="engine-", dir="/tmp")
+            )  # short: a socket's path has at most 107 bytes
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            private = Engine(folder, config)
+            stack.callback(private.kill)
+            with contextlib.closing(docker.DockerClient(private.url)) as client:
+                for image in images:
+                    client.images.load(engine.images.get(image).save(named=True))
+            return private
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def forking(
+    engine: docker.DockerClient, gvisor: bool, docker_base: str, docker_busybox: str, request: pytest.FixtureRequest
+) -> str | None:
+    """The URL of an engine that can fork sandboxes: None for the usual one, else a second one's with its images."""
+    if not gvisor:
+        pytest.skip("the engine offers no gVisor; scripts/gvisor.sh says why")
+    info = engine.info()
+    if lacking(info) is None:
+        return None
+    start = request.getfixturevalue("start_engine")
+    runtimes = {"runsc": {"path": info["Runtimes"]["runsc"]["path"]}}
+    return str(start(docker_base, docker_busybox, experimental=True, runtimes=runtimes).url)

@@ -11,6 +11,7 @@ FarmError
 └── SandboxError            a fault of the farm, never of the model
     ├── BackendUnavailable  no engine, no cluster
     ├── SandboxStartError   the sandbox could not be started
+    ├── ForkUnsupported     a live sandbox of this kind, or on this engine, cannot be forked; says what is missing
     └── SandboxLost         it died under us: killed, evicted, out of memory, engine gone; `cause` says which
         └── SandboxSilent   it runs and does not answer: the farm is too slow, or the agent broke it
 
@@ -102,6 +103,14 @@ class BackendUnavailable(SandboxError):
 
 class SandboxStartError(SandboxError):
     """The sandbox could not be started."""
+
+
+class ForkUnsupported(SandboxError):
+    """This sandbox cannot be forked; the message says what is missing and how to fix it."""
+
+    type = "unsupported"
+    status = 501
+    retryable = False
 
 
 class SandboxLost(SandboxError):

@@ -161,6 +161,17 @@ class Supply:
                 return
             self.end(min(pools, key=lambda pool: pool.used).idle.popleft())
 
+    async def fits(self) -> bool:
+        """Whether what holds slots now is no more than may, after ending warm sandboxes where that helps."""
+        while (
+            excess := max(self.agents - self.capacity, self.agents + self.scoring - self.capacity - self.reserve)
+        ) > 0:
+            self.evict(excess)
+            if not self._ending:
+                return False
+            await asyncio.wait(self._ending, return_when=asyncio.FIRST_COMPLETED)
+        return True
+
     def start(self, spec: SandboxSpec, lease: str, done: Callable[[asyncio.Task[Sandbox]], None]) -> None:
         """Start a sandbox in the background, in a slot that the caller took; `done` gets the ended task."""
         self._spawn(self._start(spec, lease), partial(self._started, self._pool(spec), done))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,6 +31,7 @@ class ToolboxStats:
     queued: int = 0
     warm_hits: int = 0  # sandboxes handed out that were warm
     cold_starts: int = 0  # sandboxes handed out that had to be started
+    forks: int = 0  # sandboxes made as copies of leased ones
     start_failures: int = 0
     dead_warm: int = 0  # warm sandboxes found dead and replaced
     throttled: int = 0  # calls that a rate limit held back
@@ -111,6 +112,35 @@ class Toolbox:
             self._pace += 0.1 * (now() - self._released_at - self._pace) if self._released_at else 0.0
             self._released_at = now()
         await asyncio.wait([self._supply.end(sandbox, run == _SCORING, slot=run is not None)])
+
+    async def fork(self, sandbox: Sandbox, leases: Sequence[str], *, run: str = "default") -> list[Sandbox]:
+        """Copies of a leased sandbox, one for each lease, now or not at all; give each back with `release`.
+
+        Nobody queues for one, for by its turn the sandbox would be another. Raises FarmFull, SandboxError.
+        """
+        if self._supply.closed:
+            raise _shutting_down()
+        quota, count = self._run(run), len(leases)
+        if quota.max_concurrent is not None and quota.live + count > quota.max_concurrent:
+            message = (
+                f"run {run}: it has {quota.live} of {quota.max_concurrent} sandboxes, and {count} more are asked for"
+            )
+            raise FarmFull(message, retry_after=self.retry_after())
+        quota.live += count
+        self._supply.slot(False, +count)  # taken before there is room, so that no warm sandbox takes it
+        try:
+            if self._waiting.next() is not None or not await self._supply.fits():
+                message = f"no room for {count} more sandboxes among {self._supply.capacity}"
+                raise FarmFull(message, retry_after=self.retry_after())
+            twins = await sandbox.fork(leases)
+        except BaseException:
+            quota.live -= count
+            self._supply.slot(False, -count)
+            self._pump()
+            raise
+        self._stats.forks += count
+        self._held.update({twin.id: run for twin in twins})
+        return twins
 
     def adopt(self, sandbox: Sandbox, *, lease: str, run: str = "default") -> None:
         """Count a sandbox that an earlier process leased, also when that is more than the capacity."""

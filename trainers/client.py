@@ -94,6 +94,12 @@ class Client:
         """An episode; `wait` waits so many seconds while it is queued or starting."""
         return await self._http.request("GET", f"/v1/episodes/{quote(id)}", query={"wait": wait}, wait=wait)
 
+    async def fork(self, id: str, *, key: str | None = None, **request: Any) -> list[Json]:
+        """New episodes that go on where a running one stands, with its steps; `n=` and more as in ForkRequest."""
+        headers = {"Idempotency-Key": key or uuid.uuid4().hex}
+        answer = await self._http.request("POST", f"/v1/episodes/{quote(id)}/fork", request, headers=headers)
+        return list(answer["episodes"])
+
     async def step(
         self,
         id: str,

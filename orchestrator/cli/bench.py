@@ -24,6 +24,7 @@ class Name(StrEnum):
     step = "step"
     start = "start"
     churn = "churn"
+    fork = "fork"
     steps = "steps"
     all = "all"
 

@@ -22,6 +22,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/episodes", episodes.listed, Page[s.EpisodeView], query=q.Episodes),
     Route("GET", "/v1/episodes/{id}", episodes.get, s.EpisodeView, query=q.Wait),
     Route("DELETE", "/v1/episodes/{id}", episodes.delete),
+    Route("POST", "/v1/episodes/{id}/fork", episodes.fork, s.EpisodesCreated, body=s.ForkRequest, status=201),
     Route("POST", "/v1/episodes/{id}/finish", episodes.finish, s.EpisodeView, body=s.FinishRequest, status=202),
     Route("POST", "/v1/episodes/{id}/cancel", episodes.cancel, s.EpisodeView),
     Route("GET", "/v1/episodes/{id}/reward", episodes.reward, s.RewardView, query=q.Wait),

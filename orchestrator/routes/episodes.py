@@ -12,6 +12,7 @@ from envfarm.orchestrator.schemas import (
     EpisodesCreated,
     EpisodeView,
     FinishRequest,
+    ForkRequest,
     RewardView,
 )
 
@@ -41,6 +42,13 @@ async def get(request: Request[Wait, Nothing]) -> EpisodeView:
 async def delete(request: Request[Nothing, Nothing]) -> None:
     """Cancel an episode if it lives, and forget it."""
     await request.farm.delete(await request.episode())
+
+
+async def fork(request: Request[Nothing, ForkRequest]) -> EpisodesCreated:
+    """Fork a running episode between two steps; header Idempotency-Key makes it safe to repeat."""
+    key = request.http.headers.get("Idempotency-Key")
+    made = await request.farm.fork(await request.episode(), request.body, idempotency_key=key)
+    return EpisodesCreated.model_construct(episodes=made)
 
 
 async def finish(request: Request[Nothing, FinishRequest]) -> EpisodeView:

@@ -21,7 +21,12 @@ import pytest
 from envfarm.trainers.client import Client
 
 HEALTHCHECK = '[environment.healthcheck]\ncommand = "sleep 2"\n'
-TASKS = {"plain": ("", "sleep 0\n"), "slow-start": (HEALTHCHECK, "sleep 0\n"), "slow-score": ("", "sleep 3\n")}
+TASKS = {
+    "plain": ("", "sleep 0\n"),
+    "slow-start": (HEALTHCHECK, "sleep 0\n"),
+    "slow-score": ("", "sleep 3\n"),
+    "boxed": ('[envfarm]\nisolation = "gvisor"\n', "sleep 0\n"),
+}
 SCORE = "if [ -f /root/mark ]; then echo 1; else echo 0; fi > /logs/verifier/reward.txt\n"
 
 
@@ -86,7 +91,15 @@ def database() -> str | None:
 
 
 @pytest.fixture
-def server(tmp_path: Path, docker_base: str, engine: docker.DockerClient, database: str | None) -> Iterator[Server]:
+def docker_url() -> str | None:
+    """None: the usual engine."""
+    return None
+
+
+@pytest.fixture
+def server(
+    tmp_path: Path, docker_base: str, engine: docker.DockerClient, database: str | None, docker_url: str | None
+) -> Iterator[Server]:
     for name, (more, test) in TASKS.items():
         folder = tmp_path / "tasks" / "kill" / name
         (folder / "environment").mkdir(parents=True)
@@ -97,6 +110,8 @@ def server(tmp_path: Path, docker_base: str, engine: docker.DockerClient, databa
     server = Server(tmp_path / "data", tmp_path / "tasks")
     if database is not None:
         server.environment["ENVFARM_DATABASE"] = database.replace("+asyncpg", "")
+    if docker_url is not None:
+        server.environment["DOCKER_HOST"] = docker_url
     server.start()
     yield server
     owner = server.owner
@@ -275,3 +290,31 @@ async def test_a_stop_is_like_a_kill_but_gentler(server: Server, client: Client)
     assert server.process.wait(30) == 0
     server.start()
     assert (await pending)["results"][0]["content"] == "1\n"
+
+
+class TestForks:
+    @pytest.fixture
+    def docker_url(self, forking: str | None) -> str | None:
+        return forking
+
+    async def test_forks_are_taken_back_and_half_of_one_is_ended(self, server: Server, client: Client) -> None:
+        id = await begin(client, "boxed")
+        await step(client, id, "a", "cd /tmp; export COLOUR=red; sleep 1000 & echo $! > /root/job")
+        [twin] = await client.fork(id, key="k")
+        server.restart()
+        assert [one["id"] for one in await client.fork(id, key="k")] == [twin["id"]]
+        look = "pwd; echo $COLOUR; kill -0 $(cat /root/job) && echo alive"
+        assert await step(client, twin["id"], "b", f"{look}; touch /root/mark") == ["/tmp\nred\nalive\n"]
+        assert await step(client, id, "b", look) == ["/tmp\nred\nalive\n"]
+        assert (await score(client, twin["id"]))["value"] == 1.0
+        await step(client, id, "c", "touch /root/mark")  # what was written before a fork counts in it
+        pending = asyncio.create_task(client.fork(id, key="m"))
+        await asyncio.sleep(0.3)
+        server.restart()
+        [other] = await pending
+        assert await step(client, other["id"], "d", look) == ["/tmp\nred\nalive\n"]
+        with contextlib.closing(docker.DockerClient(server.environment.get("DOCKER_HOST"))) as engine:
+            mine = engine.containers.list(all=True, filters={"label": f"envfarm.owner={server.owner}"})
+        assert {one.labels["envfarm.lease"] for one in mine} == {id, other["id"]}
+        assert (await score(client, other["id"]))["value"] == 1.0
+        assert (await score(client, id))["value"] == 1.0

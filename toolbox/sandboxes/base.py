@@ -146,8 +146,12 @@ class Sandbox(Protocol):
     async def kill_all(self) -> None:
         """Kill every process in the sandbox but the held shell; sessions start anew after it."""
 
-    async def fork(self) -> Sandbox:
-        """A second sandbox with the same files and processes. Raises SandboxError where the back end cannot."""
+    async def fork(self, leases: Sequence[str]) -> list[Sandbox]:
+        """Sandboxes with this one's files, processes and sessions, all of one moment, one for each lease.
+
+        A command that runs is waited for. Both sides then live on apart; a fork knows no `command_id` of its origin's.
+        All are made or none. Raises ForkUnsupported where the back end cannot, SandboxError.
+        """
 
     async def detach(self) -> None:
         """Let go of the stream and leave the sandbox running, for Backend.attach."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -13,11 +15,12 @@ from docker.types import LogConfig
 from pydantic import ValidationError
 
 from envfarm.toolbox.errors import BackendUnavailable, ImageError, SandboxError, SandboxLost, SandboxStartError
-from envfarm.toolbox.sandboxes import scripts
+from envfarm.toolbox.sandboxes import docker_fork, scripts
 from envfarm.toolbox.sandboxes.base import Sandbox, SandboxInfo, SandboxSpec
 from envfarm.toolbox.sandboxes.docker_client import DockerApi
 from envfarm.toolbox.sandboxes.docker_stream import attach
 from envfarm.toolbox.sandboxes.held import Defaults, HeldSandbox
+from envfarm.toolbox.sandboxes.session import Session
 from envfarm.toolbox.sandboxes.shell import Shell
 
 OWNER, LEASE, SPEC, SECRET = "envfarm.owner", "envfarm.lease", "envfarm.spec", "envfarm.secret"
@@ -66,6 +69,54 @@ class DockerSandbox(HeldSandbox):
     async def _find_cause(self) -> None:
         self.lose(await self._backend.cause(self._id))
 
+    async def fork(self, leases: Sequence[str]) -> list[Sandbox]:
+        """Copies of the container; see `Sandbox.fork`. Raises ForkUnsupported, SandboxError."""
+        work = asyncio.get_running_loop().create_task(self._fork(leases))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:  # the engine cannot be stopped half-way: what it makes is removed afterwards
+            await asyncio.wait([work])
+            if not work.cancelled() and work.exception() is None:
+                await asyncio.gather(*(twin.close() for twin in work.result()))
+            raise
+
+    async def _fork(self, leases: Sequence[str]) -> list[Sandbox]:
+        api = self._backend.api
+        async with self._lock:
+            await self.shell.settle()
+            if self.shell.is_lost:
+                raise self.shell.lost
+            folder = await docker_fork.check(api, self._id, self._spec)
+            made = await docker_fork.create(api, self._id, [{LEASE: lease} for lease in leases])
+            twins = [
+                DockerSandbox(self._backend, one, self._spec, Shell(self.shell.secret), self.defaults) for one in made
+            ]
+            try:
+                await docker_fork.checkpoint(api, folder, self._id, made)
+            except SandboxError:
+                await asyncio.gather(*(twin.close() for twin in twins))
+                raise
+            sessions = [replace(session) for session in self._sessions.values()]
+        restored = await asyncio.gather(*(twin._go_on(folder, sessions) for twin in twins), return_exceptions=True)
+        for error in restored:
+            if error is not None:
+                await asyncio.gather(*(twin.close() for twin in twins))
+                raise error
+        return list(twins)
+
+    async def _go_on(self, folder: Path, sessions: Sequence[Session]) -> None:
+        """Be the fork that this container was made for. Raises SandboxStartError, BackendUnavailable."""
+        try:
+            await self.attach()
+            await docker_fork.restore(self._backend.api, folder, self._id)
+            self.shell.anew(sessions)
+            await self.resume(lambda: self._backend.history(self._id))
+            hidden = await self.shell.script(docker_fork.hide(self._id), timeout=START_TIMEOUT)
+        except SandboxLost as error:
+            raise SandboxStartError(f"a fork does not start: {error}") from None
+        if hidden.exit_code != 0:  # else scoring would take that file for the agent's work
+            raise SandboxStartError(f"a fork cannot be tidied: {hidden.stderr[-300:].decode('utf-8', 'replace')}")
+
     async def detach(self) -> None:
         """Let go of the stream and leave the container running."""
         self._detached = True
@@ -78,7 +129,7 @@ class DockerSandbox(HeldSandbox):
     async def close(self) -> None:
         """Remove the container."""
         await self.detach()
-        await self._backend.remove(self._id)
+        await self._backend.api.remove(self._id)
 
 
 class DockerBackend:
@@ -155,13 +206,14 @@ class DockerBackend:
         sandbox = DockerSandbox(self, about["Id"], spec, Shell(labels[SECRET]), defaults(spec, config))
         try:
             await sandbox.attach()
-            await sandbox.resume(lambda: self._history(sandbox_id))
+            await sandbox.resume(lambda: self.history(sandbox_id))
         except BaseException:
             await sandbox.detach()
             raise
         return sandbox
 
-    async def _history(self, container: str) -> dict[int, bytes]:
+    async def history(self, container: str) -> dict[int, bytes]:
+        """What the engine logged of both streams. Raises SandboxLost, BackendUnavailable."""
         out = await self.api.call(lambda client: client.api.logs(container, stdout=True, stderr=False))
         err = await self.api.call(lambda client: client.api.logs(container, stdout=False, stderr=True))
         return {1: out, 2: err}
@@ -184,22 +236,12 @@ class DockerBackend:
     async def reap(self, owner: str, *, keep: Collection[str]) -> list[str]:
         """Remove the owner's containers that are not in `keep`."""
         doomed = [one.id for one in await self.find(owner) if one.id not in keep]
-        await asyncio.gather(*(self.remove(one) for one in doomed))
+        await asyncio.gather(*(self.api.remove(one) for one in doomed))
         return doomed
 
     async def close(self) -> None:
         """Let go of the engine; containers stay."""
         await self.api.close()
-
-    async def remove(self, container: str) -> None:
-        """Remove a container; never raises for one that is gone already."""
-        try:
-            await self.api.call(lambda client: client.api.remove_container(container, force=True, v=True))
-        except (SandboxLost, BackendUnavailable):
-            return
-        except SandboxError as error:
-            if "already in progress" not in str(error):
-                raise
 
     async def cause(self, container: str) -> SandboxLost:
         """Why a container's stream ended."""

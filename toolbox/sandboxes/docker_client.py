@@ -14,7 +14,7 @@ import docker.errors
 import requests.exceptions
 from docker.utils import kwargs_from_env
 
-from envfarm.toolbox.errors import BackendUnavailable, ImageError, SandboxLost, SandboxStartError
+from envfarm.toolbox.errors import BackendUnavailable, ImageError, SandboxError, SandboxLost, SandboxStartError
 
 DEFAULT_URL = "unix:///var/run/docker.sock"
 NETWORK = "envfarm-public"
@@ -91,6 +91,28 @@ class DockerApi:
     async def image(self, name: str) -> dict[str, Any]:
         """An image's description, pulled when the engine lacks it. Raises ImageError, BackendUnavailable."""
         return await self.call(lambda client: _image(client, name))
+
+    async def post(self, path: str, *, timeout: float, **request: Any) -> None:
+        """Send what the `docker` package has no function for; `timeout` is in seconds. Raises as `call` does."""
+
+        def send(client: docker.DockerClient) -> None:
+            response = client.api.post(f"{client.api.base_url}{path}", timeout=timeout, **request)
+            try:
+                response.raise_for_status()
+            except requests.exceptions.HTTPError as error:
+                docker.errors.create_api_error_from_http_exception(error)
+
+        await self.call(send)
+
+    async def remove(self, container: str) -> None:
+        """Remove a container; never raises for one that is gone already."""
+        try:
+            await self.call(lambda client: client.api.remove_container(container, force=True, v=True))
+        except (SandboxLost, BackendUnavailable):
+            return
+        except SandboxError as error:
+            if "already in progress" not in str(error):
+                raise
 
     async def network(self) -> str:
         """The public network's name, made when it is missing. Raises BackendUnavailable."""

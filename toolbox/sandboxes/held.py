@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from envfarm.toolbox.errors import SandboxError, SandboxLost
+from envfarm.toolbox.errors import ForkUnsupported, SandboxLost
 from envfarm.toolbox.sandboxes import files, scripts
 from envfarm.toolbox.sandboxes.base import OUTPUT_LIMIT, ExecResult, Output, Sandbox, SandboxSpec
 from envfarm.toolbox.sandboxes.replay import History
@@ -169,9 +169,9 @@ class HeldSandbox:
             await self.shell.ask("clear")
             self._sessions.clear()
 
-    async def fork(self) -> Sandbox:
-        """A copy. Raises SandboxError: this back end cannot."""
-        raise SandboxError("this back end cannot fork a sandbox")
+    async def fork(self, leases: Sequence[str]) -> list[Sandbox]:
+        """Copies; see `Sandbox.fork`. Raises ForkUnsupported: this back end has none."""
+        raise ForkUnsupported("this back end cannot fork a sandbox: use the Docker back end with isolation gvisor")
 
     async def tool(self) -> str:
         """The tool with which this image runs a command as another user."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Iterable
 
 from envfarm.toolbox.errors import SandboxError, SandboxLost
 from envfarm.toolbox.sandboxes import scripts
@@ -90,6 +91,16 @@ class Shell(Supervisor):
                 pending.began = True
             self.reader.feed(stream, replay.future(stream))
         return sessions
+
+    def anew(self, sessions: Iterable[Session]) -> None:
+        """Begin with the supervisor of a fork, whose log is empty: have it say again what a later farm must find there.
+
+        What its origin's last command was, it forgets: that command's end stands in the origin's log alone.
+        """
+        self.send(self.frame("anew", self.token()))
+        for session in sessions:
+            if session.live and session.token is not None:
+                self.send(self.frame("anew", session.token.decode(), slot=session.slot, ident=session.pid))
 
     async def recover(self, command_id: str, *, timeout: float) -> ExecResult | None:
         """The result of the command that an earlier farm sent last, if it was this one."""
@@ -225,9 +236,10 @@ class Shell(Supervisor):
             capture.discard()
 
     async def _abandon(self, token: str, pending: Pending, slot: object) -> None:
-        """Kill a command whose caller was cancelled, before the next one begins."""
+        """Kill a command that nobody waits for, before the next one begins; what one that ended left lives on."""
         try:
-            await self._kill(pending, slot)
+            if not pending.ended:
+                await self._kill(pending, slot)
         except SandboxLost:
             pass  # the next call says so
         finally:

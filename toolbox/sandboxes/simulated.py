@@ -22,7 +22,7 @@ class SimulatedBackend:
     """Sandboxes that live in this process.
 
     `start_seconds` and `latency` are how long a start and a command take. `failures` are raised by the next starts, and
-    `close_failures` by the next ends of a sandbox, one each, in order.
+    `close_failures` by the next ends of a sandbox, one each, in order. A fork counts as a start.
     """
 
     name = "simulated"
@@ -208,15 +208,21 @@ class SimulatedSandbox:
         self._check()
         self._sessions.clear()
 
-    async def fork(self) -> Sandbox:
-        """A second sandbox with the same files and sessions."""
+    async def fork(self, leases: Sequence[str]) -> list[Sandbox]:
+        """Sandboxes with the same files and sessions. Raises the next of the back end's `failures`, if there is one."""
         self._check()
-        twin = SimulatedSandbox(
-            self._backend, f"{self.id}-{next(self._backend._ids)}", self.spec, self.owner, self.lease
-        )
-        twin.files = dict(self.files)
-        twin._sessions = dict(self._sessions)
-        return self._backend._add(twin)
+        if self._backend.start_seconds:
+            await asyncio.sleep(self._backend.start_seconds)
+        if self._backend.failures:
+            raise self._backend.failures.pop(0)
+        twins: list[Sandbox] = []
+        for lease in leases:
+            id = f"{self.id}-{next(self._backend._ids)}"
+            twin = SimulatedSandbox(self._backend, id, self.spec, self.owner, lease)
+            twin.files = dict(self.files)
+            twin._sessions = dict(self._sessions)
+            twins.append(self._backend._add(twin))
+        return twins
 
     async def detach(self) -> None:
         """It stays where it is."""

@@ -44,7 +44,7 @@ class Supervisor:
         self.reader = Reader()
         self.reader.authentic = self.authentic
         self.wire: Wire | None = None
-        self._key = secret.encode()
+        self.secret = secret
         self._count = secrets.randbits(32)  # so that two processes of the farm hardly ever use a token twice
         self._pending: Pending | None = None
         self._lost: SandboxLost | None = None
@@ -69,7 +69,9 @@ class Supervisor:
         return nonce + self._sign(nonce, "n")
 
     def _sign(self, text: str, kind: str) -> str:
-        return hashlib.blake2b(f"{kind}:{text}".encode(), key=self._key, digest_size=TOKEN // 2 - 4).hexdigest()
+        return hashlib.blake2b(
+            f"{kind}:{text}".encode(), key=self.secret.encode(), digest_size=TOKEN // 2 - 4
+        ).hexdigest()
 
     def authentic(self, token: bytes) -> bool:
         """Whether a farm with our secret made a token, for anything but a command with an id."""

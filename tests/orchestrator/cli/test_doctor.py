@@ -6,6 +6,8 @@ import json
 import socket
 from typing import Any
 
+import docker
+
 
 def checks(cli: Any, *args: str, code: int = 0, **env: str) -> dict[str, dict[str, str]]:
     return {found["check"]: found for found in json.loads(cli("doctor", "--json", *args, code=code, **env).stdout)}
@@ -16,6 +18,17 @@ def test_a_machine_with_docker_is_fine(cli: Any, docker_base: str) -> None:
     assert found["docker engine"]["state"] == "ok"
     assert {"gvisor", "base images", "data folder", "database", "port", "tasks", "access"} <= set(found)
     assert "docker engine" in cli("doctor", ENVFARM_BACKEND="docker").stdout
+
+
+def test_whether_forks_are_possible_is_said_with_the_fix(cli: Any, engine: docker.DockerClient, gvisor: bool) -> None:
+    found = checks(cli, ENVFARM_BACKEND="docker")["forks"]
+    assert found["state"] in ("ok", "note")
+    if not gvisor:
+        assert "make gvisor" in found["fix"]
+    elif not engine.info()["ExperimentalBuild"]:
+        assert "experimental" in found["fix"]
+    else:
+        assert found["state"] == "ok" or "as root" in found["fix"]
 
 
 def test_no_docker_is_named_with_its_fix(cli: Any) -> None:

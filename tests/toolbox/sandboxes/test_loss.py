@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import shutil
 import socket
 import ssl
-import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import docker
@@ -24,6 +20,7 @@ from envfarm.toolbox.sandboxes.docker import LEASE, SECRET, SPEC, DockerBackend
 from envfarm.toolbox.sandboxes.docker import OWNER as OWNER_LABEL
 from envfarm.toolbox.sandboxes.local import LocalBackend
 
+from ...conftest import Engine
 from .conftest import OWNER, Start, Variant
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -83,53 +80,9 @@ async def test_the_main_process_out_of_memory(isolated: Variant, start: Start) -
 
 
 @pytest.fixture
-def private_engine(engine: docker.DockerClient, docker_busybox: str) -> Iterator[Engine]:
-    """A second engine in namespaces of its own, so that killing it ends all that it started and touches no other."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can start a second engine")
-    folder = Path(tempfile.mkdtemp(prefix="engine-", dir="/tmp"))  # short: a socket's path has at most 107 bytes
-    private = Engine(folder)
-    try:
-        image = b"".join(engine.images.get(docker_busybox).save(named=True))
-        with contextlib.closing(docker.DockerClient(private.url)) as client:
-            client.images.load(image)
-        yield private
-    finally:
-        private.kill()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-class Engine:
-    """A `dockerd` of a test's own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.url = f"unix://{folder}/docker.sock"
-        (folder / "daemon.json").write_text("{}")
-        self._log = (folder / "log").open("wb")
-        self._process = subprocess.Popen(
-            ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
-             "dockerd", f"--host={self.url}",
-             f"--data-root={folder}/data", f"--exec-root={folder}/exec", f"--pidfile={folder}/pid",
-             "--bridge=none", "--iptables=false", f"--config-file={folder}/daemon.json", "--storage-driver=vfs"],
-            stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
-        )  # fmt: skip
-        for _ in range(600):  # a busy machine takes its time; an engine that gave up is noticed at once
-            if self._process.poll() is not None:
-                break
-            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
-                probe.connect(f"{folder}/docker.sock")
-                probe.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
-                if b"200 OK" in probe.recv(100):
-                    return
-            time.sleep(0.1)
-        self.kill()
-        pytest.fail(f"no second engine: {(folder / 'log').read_text()[-1000:]}")
-
-    def kill(self) -> None:
-        """End it without warning, by the process that was started here."""
-        self._process.kill()
-        self._process.wait()
-        self._log.close()
+def private_engine(start_engine: Callable[..., Engine], docker_busybox: str) -> Engine:
+    """A second engine, so that killing it touches nothing else."""
+    return start_engine(docker_busybox)
 
 
 async def test_an_engine_that_is_killed_in_mid_command(private_engine: Engine, docker_busybox: str) -> None:
@@ -217,6 +170,17 @@ async def test_a_command_that_ended_while_no_farm_ran(isolated: Variant, start: 
         b"".join(b"line %d\n" % i for i in range(1990, 2000))[-25:]
     )  # fmt: skip
     await third.detach()
+    await again.close()
+
+
+async def test_what_the_last_command_left_running_lives_on_after_a_restart(isolated: Variant, start: Start) -> None:
+    sandbox = await start()
+    await sandbox.run("kept=1; sleep 1000 &", session="agent", command_id="last")
+    await sandbox.detach()
+    again = DockerBackend()
+    second = await again.attach(sandbox.id)
+    assert (await second.run("echo $kept; kill -0 $!", session="agent", command_id="next")).exit_code == 0
+    await second.detach()
     await again.close()
 
 

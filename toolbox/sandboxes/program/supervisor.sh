@@ -334,6 +334,10 @@ serve() {
       done
       say "$token" "l:$found"
       ;;
+    anew) # a fork's: no command of its origin's is its own, and its log has yet to tell of its sessions
+      last=- last_slot=-
+      [ "$id" = - ] || say "$token" "r:$id"
+      ;;
     hello) # what a farm that starts again must know
       found=
       for slot in $slots; do eval "found=\"\$found $slot:\$label_$slot\""; done
