@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
-from collections import OrderedDict
+from dataclasses import asdict
 
 from envfarm.envs.base import Images, Message, Reward, ScoreContext
-from envfarm.envs.changes import BUILT, Changes, Entry, TooLarge, compare, pack, unpack
+from envfarm.envs.changes import BUILT, Changes, TooLarge, compare, pack, unpack
 from envfarm.envs.diff import unified
 from envfarm.envs.harbor import agent_spec, limits
+from envfarm.envs.pristine import PristineTrees, digest
 from envfarm.envs.trees import fetch_tree
-from envfarm.envs.verify import Verdict, new_rng, pristine_tree, verify
+from envfarm.envs.verify import Verdict, new_rng, verify
 from envfarm.tasks.runners import runner
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.errors import SandboxLost
@@ -24,7 +24,6 @@ from envfarm.toolbox.tools.str_replace import StrReplace
 
 SYSTEM = "You work on a repository in a sandbox, through the tools. Call finish when the task is done."
 LOG_TAIL = 64 << 10  # bytes of a run's log that are kept
-_REMEMBERED = 64  # pristine trees whose digests are kept in memory
 
 
 class SweEnvironment:
@@ -33,7 +32,7 @@ class SweEnvironment:
     kind = "swe"
 
     def __init__(self) -> None:
-        self._digests: OrderedDict[tuple[str, str], dict[str, str]] = OrderedDict()
+        self._pristine = PristineTrees()
 
     def tools(self, task: Task) -> list[Tool]:
         """bash, str_replace and finish."""
@@ -64,12 +63,12 @@ class SweEnvironment:
         if context.sandbox is None:
             raise SandboxLost("the agent's sandbox is gone, and its changes with it", cause="removed")
         await context.sandbox.kill_all()  # or they would go on writing while we read
-        pristine = await self._pristine(task, context)
+        pristine = await self._pristine.read(task, await _verifier(task, context.images), context.fresh)
         skip = BUILT.get(task.config.envfarm.runner or "", ())
         left_out: dict[str, str] = {}
         try:
             tree = await fetch_tree(context.sandbox, task.config.envfarm.repository, skip=skip, left_out=left_out)
-            changes = compare(pristine, tree, digest=_digest)
+            changes = compare(pristine.digests, tree, digest=digest)
         except TooLarge as error:
             changes = Changes(problem=str(error))
         except ValueError as error:
@@ -83,25 +82,15 @@ class SweEnvironment:
         if changes.problem:
             return Reward(value=0.0, parts=_parts(Verdict()), evidence=dict(context.saved), reason=changes.problem)
         spec = await _verifier(task, context.images)
-        verdict = await verify(task, runner(task.config.envfarm.runner), changes, spec, context.fresh, new_rng())
+        tests = runner(task.config.envfarm.runner)
+        pristine = await self._pristine.read(task, spec, context.fresh)
+        verdict = await verify(task, tests, changes, pristine, spec, context.fresh, new_rng())
         return Reward(
             value=1.0 if verdict.resolved else 0.0,
             parts=_parts(verdict),
-            evidence=await asyncio.to_thread(_evidence, changes, verdict, context),
+            evidence=await asyncio.to_thread(_evidence, task, verdict, context),
             reason=_reason(verdict),
         )
-
-    async def _pristine(self, task: Task, context: ScoreContext) -> dict[str, str]:
-        """Digests of the pristine tree, read once for each image."""
-        spec = await _verifier(task, context.images)
-        key = (spec.image, task.config.envfarm.repository)
-        if key not in self._digests:
-            async with context.fresh(spec) as sandbox:
-                tree = await pristine_tree(task, runner(task.config.envfarm.runner), sandbox)
-            self._digests[key] = {path: _digest(entry) for path, entry in tree.items()}
-            while len(self._digests) > _REMEMBERED:
-                self._digests.popitem(last=False)
-        return self._digests[key]
 
 
 async def _verifier(task: Task, images: Images) -> SandboxSpec:
@@ -115,10 +104,6 @@ async def _verifier(task: Task, images: Images) -> SandboxSpec:
         workdir="/",
         entrypoint=False,
     )
-
-
-def _digest(entry: Entry) -> str:
-    return f"{entry.kind} {entry.executable:d} {hashlib.sha256(entry.data).hexdigest()}"
 
 
 def _parts(verdict: Verdict) -> dict[str, float]:
@@ -141,21 +126,26 @@ def _reason(verdict: Verdict) -> str | None:
     return None
 
 
-def _evidence(changes: Changes, verdict: Verdict, context: ScoreContext) -> dict[str, str]:
+def _evidence(task: Task, verdict: Verdict, context: ScoreContext) -> dict[str, str]:
+    lineups = [lineup for planted in verdict.planted for lineup in planted.lineups]
+    first = {test.partition("[")[0] for test in task.config.envfarm.fail_to_pass}
     about = {
         "left_out": verdict.changes.left_out,
         "failed": verdict.failed,
         "forged": verdict.forged,
         "problem": verdict.problem,
         "exit_codes": [run.exit_code for run in verdict.runs],
-        **verdict.planted,
+        "decoys": sorted(first & {lineup.test for lineup in lineups}),
+        "lineups": [[asdict(lineup) for lineup in planted.lineups] for planted in verdict.planted],
+        "canaries_must_fail": sorted(test for planted in verdict.planted for test in planted.must_fail),
+        "canaries_must_pass": sorted(test for planted in verdict.planted for test in planted.must_pass),
     }
     put = context.artifacts.put
     evidence = dict(context.saved)
     evidence["diff"] = put(unified(verdict.changes, verdict.pristine))
     evidence["verdict"] = put(json.dumps(about, indent=2).encode())
     for number, run in enumerate(verdict.runs):
-        suffix = "" if number == 0 else "_decoys"
+        suffix = "" if number == 0 else f"_{number + 1}"
         evidence[f"report{suffix}"] = put(run.report)
         evidence[f"log{suffix}"] = put(run.log[-LOG_TAIL:])
     if verdict.forged:

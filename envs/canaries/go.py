@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from envfarm.envs.canaries.base import Template
-from envfarm.envs.canaries.words import pair
+from envfarm.envs.canaries.words import distinct, literals, other_literal, pair
 
 _TEST = re.compile(r"^func (Test\w*)\((\w+) \*testing\.T\) \{\n.*?^\}\n", re.M | re.S)
 _IF = re.compile(r"^\tif [^\n]* != [^\n!|&]* \{\n\t\t(?:t|tt)\.(?:Error|Fatal)", re.M)
+_LITERAL = re.compile(r"^\tif [^\n]* != (\"[^\"\\\n]*\"|\d{1,9}) \{\n\t\t(?:t|tt)\.(?:Error|Fatal)", re.M)
+_ONCE = re.compile(r"flag\.|Regist|Handle|expvar|Setenv|Parallel|os\.|sync\.|go func")
 _PACKAGE = re.compile(r"^package (\w+)", re.M)
 
 
 class Go:
     """Top-level test functions."""
+
+    within = "/"
 
     def templates(self, place: str, text: str, tests: Collection[str]) -> list[Template]:
         """Functions in gofmt's form, so that a brace at the left edge ends them."""
@@ -30,32 +34,30 @@ class Go:
                 found.append(Template(test, match[1], match.start(), match.end()))
         return found
 
+    def inherited(self, files: Mapping[str, str], tests: Collection[str]) -> Mapping[str, list[str]]:
+        """None: tests are functions."""
+        return {}
+
     def name(self, words: Sequence[str], like: str) -> str:
         """`Test` and the words in camel case."""
         return "Test" + "".join(word.capitalize() for word in words)
 
-    def failing(self, source: str, template: Template, name: str, rng: random.Random, *, alone: bool) -> str:
-        """A comparison turned round, or one more that fails: before the body where that may not run a second time.
+    def renamed(self, source: str, template: Template, name: str) -> str:
+        """The function under another name."""
+        return source.replace(f"func {template.name}(", f"func {name}(", 1)
 
-        What a test does twice, as registering a flag, ends the whole process in Go.
+    def wrong(self, text: str, template: Template, names: Sequence[str], rng: random.Random) -> list[str]:
+        """Wrong literals in a comparison of its own, else comparisons turned round, else one more that fails.
+
+        That one stands before the body: what a test does twice, as registering a flag, ends the whole process in Go.
         """
-        head, _, body = source.partition("\n")
-        head = head.replace(template.name, name, 1)
-        variable = head.partition("(")[2].partition(" ")[0]
-        got, want = pair(rng)
-        turns = list(_IF.finditer(body)) if "\treturn" not in body and f"{variable}.Skip" not in body else []
-        if alone and turns and rng.random() < 0.5:
-            turn = rng.choice(turns)
-            line = turn[0].partition("\n")[0]
-            left, _, right = line.rpartition(" != ")
-            return f"{head}\n{body[: turn.start()]}{left} == {right}{body[turn.start() + len(line) :]}"
-        if variable == "_":
-            head, variable = head.replace("(_ ", "(t ", 1), "t"
-        message = f'"got %q, want %q", "{got}", "{want}"'
-        if alone:
-            return f"{head}\n\tdefer {variable}.Errorf({message})\n{body}"
-        check = f'if got, want := "{got}", "{want}"; got != want {{\n\t\t{variable}.Fatalf({message})\n\t}}'
-        return f"{head}\n\t{check}\n{body}"
+        source = text[template.start : template.end]
+        variable = source.partition("(")[2].partition(" ")[0]
+        plain = not _ONCE.search(source) and "\treturn" not in source and f"{variable}.Skip" not in source
+        versions = [*_other_literals(text, source, len(names), rng), *_turned(source, rng)] if plain else []
+        if len(versions) < len(names):
+            versions = [_failed_first(source, variable, rng) for _ in names]
+        return [self.renamed(version, template, name) for version, name in zip(versions, names, strict=False)]
 
     def passing(self, source: str, template: Template, name: str, rng: random.Random) -> str:
         """A comparison of two equal texts."""
@@ -69,6 +71,38 @@ class Go:
         source = f'package {match[1] if match else "main"}\n\nimport "testing"\n\n'
         source += _function(name, got, want) + "\n" + _function(other, got, None)
         return f"{folder}{slash}{name[4:].lower()}_test.go", source, f"::{name}", f"::{other}"
+
+
+def _other_literals(text: str, source: str, count: int, rng: random.Random) -> list[str]:
+    found = list(_LITERAL.finditer(source))
+    if not found:
+        return []
+    match = rng.choice(found)
+    pool = [value for value in literals(text) if value.startswith('"') or len(value) < 3]
+    wrong = distinct(lambda: other_literal(match[1], rng, pool), match[1], count)
+    return [source[: match.start(1)] + value + source[match.end(1) :] for value in wrong] if len(wrong) == count else []
+
+
+def _turned(source: str, rng: random.Random) -> list[str]:
+    found = list(_IF.finditer(source))
+    rng.shuffle(found)
+    versions = []
+    for match in found:
+        line = match[0].partition("\n")[0]
+        left, _, right = line.rpartition(" != ")
+        versions.append(f"{source[: match.start()]}{left} == {right}{source[match.start() + len(line) :]}")
+    return versions
+
+
+def _failed_first(source: str, variable: str, rng: random.Random) -> str:
+    head, _, body = source.partition("\n")
+    if variable == "_":
+        head, variable = head.replace("(_ ", "(t ", 1), "t"
+    got, want = pair(rng)
+    check = (
+        f'if got, want := "{got}", "{want}"; got != want {{\n\t\t{variable}.Fatalf("got %q, want %q", got, want)\n\t}}'
+    )
+    return f"{head}\n\t{check}\n{body}"
 
 
 def _function(name: str, got: str, want: str | None) -> str:

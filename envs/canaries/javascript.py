@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from envfarm.envs.canaries.base import Template
-from envfarm.envs.canaries.words import call_arguments, other_literal, pair
+from envfarm.envs.canaries.words import call_arguments, distinct, literals, other_literal, pair
 
 _TEST = re.compile(
     r"^([ \t]*)(?:it|test|specify|tape|\w{1,4}\.test)\((?P<quote>['\"`])(?P<name>[^'\"`\\\n]+)(?P=quote), *"
@@ -16,6 +16,8 @@ _TEST = re.compile(
     r".*?^\1\}\);?\n",
     re.M | re.S,
 )
+_TEXT = re.compile(r"'[^'\\\n]+'|\"[^\"\\\n]+\"")
+_PLAIN = re.compile(r"^(?:[\w\s:,\[\]{}.+-]|'[^'\\\n]*'|\"[^\"\\\n]*\")*$")  # data: no call, no expression
 _STRICT = "strictEqual|deepStrictEqual|same|is|deepEqual|equal|equals|eq"
 _CALL = r"^{indent}(?:await )?(?:assert|t|test|{argument})(?:\.strict)?\.(?:" + _STRICT + r")(\([^\n]*);?$"
 _EXPECT = r"^{indent}expect\([^\n]*\)\.(?:toBe|toEqual|toStrictEqual|to\.equal|to\.eql|to\.be)(\([^\n]*);?$"
@@ -23,6 +25,8 @@ _EXPECT = r"^{indent}expect\([^\n]*\)\.(?:toBe|toEqual|toStrictEqual|to\.equal|t
 
 class JavaScript:
     """Calls of `it` and `test` with a function in place."""
+
+    within = ""
 
     def templates(self, place: str, text: str, tests: Collection[str]) -> list[Template]:
         """Calls whose name belongs to one test of the file only and whose function does not wait for a callback."""
@@ -36,24 +40,32 @@ class JavaScript:
                 found[own[0]] = None if own[0] in found else template
         return sorted((template for template in found.values() if template), key=lambda template: template.start)
 
+    def inherited(self, files: Mapping[str, str], tests: Collection[str]) -> Mapping[str, list[str]]:
+        """None: tests are functions."""
+        return {}
+
     def name(self, words: Sequence[str], like: str) -> str:
         """The words with spaces; with `should` in front where the other test has it."""
         return " ".join(["should", *words] if like.startswith("should ") else words)
 
-    def failing(self, source: str, template: Template, name: str, rng: random.Random, *, alone: bool) -> str | None:
-        """A wrong expectation in one of the test's own assertions, else a failed one at its start."""
-        renamed = source.replace(template.name, name, 1)
-        edits = _wrong_values(renamed, rng) if not re.search(r"^\s*return\b", renamed, re.M) else []
-        if edits:
-            start, end, wrong = rng.choice(edits)
-            return renamed[:start] + wrong + renamed[end:]
-        if _parameter(source) and f"{_parameter(source)}.plan(" in source:
-            return None  # one assertion more would not be in the plan, and end another test
-        head, _, body = renamed.partition("\n")
-        one, two = pair(rng)
-        # What is thrown in a test of tape ends the whole process.
-        failure = f"{_parameter(source)}.equal('{one}', '{two}');" if _taped(source) else _failure((one, two))
-        return f"{head}\n{_indent(source)}  {failure}\n{body}"
+    def renamed(self, source: str, template: Template, name: str) -> str:
+        """The call with another title."""
+        return source.replace(template.name, name, 1)
+
+    def wrong(self, text: str, template: Template, names: Sequence[str], rng: random.Random) -> list[str]:
+        """Wrong values in one of the test's own assertions, else a failed one at its start."""
+        source = text[template.start : template.end]
+        places = _expected(source) if not re.search(r"^\s*return\b", source, re.M) else []
+        if places:
+            start, end = rng.choice(places)
+            wrong = _others(source[start:end], literals(text), rng, len(names))
+            versions = [source[:start] + value + source[end:] for value in wrong]
+        elif _parameter(source) and f"{_parameter(source)}.plan(" in source:
+            return []  # one assertion more would not be in the plan, and end another test
+        else:
+            head, _, body = source.partition("\n")
+            versions = [f"{head}\n{_indent(source)}  {_failed(source, pair(rng))}\n{body}" for _ in names]
+        return [self.renamed(version, template, name) for version, name in zip(versions, names, strict=False)]
 
     def passing(self, source: str, template: Template, name: str, rng: random.Random) -> str:
         """A function that does nothing but end."""
@@ -124,26 +136,38 @@ def _taped(source: str) -> bool:
     return bool(parameter) and bool(re.search(rf"\b{parameter}\.(end|plan)\(", source))
 
 
+def _failed(source: str, values: tuple[str, str]) -> str:
+    # What is thrown in a test of tape ends the whole process.
+    return f"{_parameter(source)}.equal('{values[0]}', '{values[1]}');" if _taped(source) else _failure(values)
+
+
 def _failure(values: tuple[str, str]) -> str:
     one, two = values
     text = json.dumps(f"Expected values to be strictly equal:\n\n'{one}' !== '{two}'\n")
     return f"throw Object.assign(new Error({text}), {{ name: 'AssertionError', code: 'ERR_ASSERTION' }});"
 
 
-def _wrong_values(source: str, rng: random.Random) -> list[tuple[int, int, str]]:
-    """Second arguments of equality assertions at the top of the body, and what `expect` compares with."""
+def _expected(source: str) -> list[tuple[int, int]]:
+    """Where second arguments of equality assertions at the top of the body lie, and what `expect` compares with."""
     match = re.search(r"\n([ \t]+)\S", source)
     if match is None or len(match[1]) <= len(_indent(source)):
         return []
     indent, argument = re.escape(match[1]), re.escape(_parameter(source) or "assert")
-    edits = []
+    found = []
     for pattern, index in ((_CALL, 1), (_EXPECT, 0)):
         regex = pattern.replace("{indent}", indent).replace("{argument}", argument)
-        for found in re.finditer(regex, source, re.M):
-            spans = call_arguments(found[1], 0) or []
-            if len(spans) > index and ".not." not in found[0]:
-                start, end = spans[index]
-                value = found[1][start:end]
-                wrong = other_literal(value, rng) or f"[{value}, '{pair(rng)[0]}']"
-                edits.append((found.start(1) + start, found.start(1) + end, wrong))
-    return edits
+        for call in re.finditer(regex, source, re.M):
+            spans = call_arguments(call[1], 0) or []
+            if len(spans) > index and ".not." not in call[0]:
+                found.append((call.start(1) + spans[index][0], call.start(1) + spans[index][1]))
+    return found
+
+
+def _others(value: str, pool: Sequence[str], rng: random.Random, count: int) -> list[str]:
+    """Other values: a literal changed, be it the whole or one within a list or an object; else a list around it."""
+    inner = [match.span() for match in _TEXT.finditer(value)] if value[:1] in "[{" and _PLAIN.match(value) else []
+    start, end = rng.choice(inner) if inner else (0, len(value))
+    wrong = distinct(lambda: other_literal(value[start:end], rng, pool), value[start:end], count)
+    if len(wrong) < count:
+        return distinct(lambda: f"[{value}, '{pair(rng)[0]}']", value, count)
+    return [value[:start] + other + value[end:] for other in wrong]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import random
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from envfarm.envs.canaries.base import Template
-from envfarm.envs.canaries.words import other_number, other_text, pair
+from envfarm.envs.canaries.python_classes import inherited
+from envfarm.envs.canaries.python_values import is_literal, other_values
+from envfarm.envs.canaries.words import pair
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _UNFIT = re.compile(r"skip|xfail|expectedFailure|flaky|\bgiven\b|importorskip", re.I)
@@ -18,6 +19,8 @@ _EQUAL = ("assertEqual", "assertEquals", "assertListEqual", "assertDictEqual", "
 
 class Python:
     """Test functions of a module, and methods of its classes."""
+
+    within = "["
 
     def templates(self, place: str, text: str, tests: Collection[str]) -> list[Template]:
         """Functions without a way out before their end: no return, no yield, nothing that skips."""
@@ -37,23 +40,35 @@ class Python:
                 found[test] = Template(test, function.name, start, end)  # of two with one name the later counts
         return sorted(found.values(), key=lambda template: template.start)
 
+    def inherited(self, files: Mapping[str, str], tests: Collection[str]) -> Mapping[str, list[str]]:
+        """Methods of base classes, be they in the same file or in another of these."""
+        return inherited(files, tests)
+
     def name(self, words: Sequence[str], like: str) -> str:
         """`test_` and the words; in camel case where the other test's name is."""
         if like.startswith("test") and "_" not in like and like != "test" and like[4:5].isupper():
             return "test" + "".join(word.capitalize() for word in words)
         return "_".join(["test", *words])
 
-    def failing(self, source: str, template: Template, name: str, rng: random.Random, *, alone: bool) -> str:
-        """A wrong value in one of the test's own assertions, else one more assertion at its end."""
-        text, function, shift = _parsed(source)
-        edits = list(_wrong_values(function, rng))
-        if edits:
-            node, wrong = rng.choice(edits)
-            text = _replaced(text, node, wrong)
+    def renamed(self, source: str, template: Template, name: str) -> str:
+        """The function under another name."""
+        return re.sub(r"^(\s*(?:async )?def )\w+", lambda match: match[1] + name, source, count=1, flags=re.M)
+
+    def wrong(self, text: str, template: Template, names: Sequence[str], rng: random.Random) -> list[str]:
+        """Wrong values in one of the test's own assertions, else one more assertion at its end."""
+        source, function, shift = _parsed(text[template.start : template.end])
+        versions: list[str] = []
+        for node in _shuffled(_expectations(function), rng):
+            versions = [_replaced(source, node, value) for value in other_values(source, node, text, rng, len(names))]
+            if len(versions) == len(names):
+                break
         else:
-            indent = " " * (function.body[-1].col_offset)
-            text = f"{text.rstrip()}\n{indent}{_assertion(text, pair(rng))}\n"
-        return _indented(_named(text, name), shift)
+            indent = " " * function.body[-1].col_offset
+            versions = [f"{source.rstrip()}\n{indent}{_assertion(source, pair(rng))}\n" for _ in names]
+        return [
+            self.renamed(_indented(version, shift), template, name)
+            for version, name in zip(versions, names, strict=True)
+        ]
 
     def passing(self, source: str, template: Template, name: str, rng: random.Random) -> str:
         """An assertion on two texts that are equal, without the test's parameters and decorators."""
@@ -114,10 +129,6 @@ def _indented(text: str, shift: str) -> str:
     return "".join(shift + line if line.strip() else line for line in text.splitlines(keepends=True))
 
 
-def _named(text: str, name: str) -> str:
-    return re.sub(r"^(\s*(?:async )?def )\w+", lambda match: match[1] + name, text, count=1, flags=re.M)
-
-
 def _replaced(text: str, node: ast.expr, wrong: str) -> str:
     lines = text.splitlines(keepends=True)
     starts = _line_starts(text)
@@ -129,25 +140,25 @@ def _replaced(text: str, node: ast.expr, wrong: str) -> str:
     return text[:begin] + wrong + text[offset(node.end_lineno or node.lineno, node.end_col_offset or 0) :]
 
 
-def _wrong_values(function: _Function, rng: random.Random) -> Iterator[tuple[ast.expr, str]]:
-    """Expectations of the assertions that surely run, those at the top of the body, with something wrong instead."""
+def _shuffled(nodes: list[ast.expr], rng: random.Random) -> list[ast.expr]:
+    """In random order, but literals first: what is put around another expression stands out."""
+    return sorted(rng.sample(nodes, len(nodes)), key=lambda node: not is_literal(node))
+
+
+def _expectations(function: _Function) -> list[ast.expr]:
+    """What the assertions compare with that surely run, those at the top of the body."""
     values = {
         node.targets[0].id: node.value
         for node in function.body
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name)
     }
-    for node in function.body:
-        expected = _expected(node)
-        if expected is None:
-            continue
-        literal = (
-            values.get(expected.id) if isinstance(expected, ast.Name) and _once(function, expected.id) else expected
-        )
-        wrong = _wrong(literal, rng) if literal is not None else None
-        if wrong is not None and literal is not None:
-            yield literal, wrong
-        elif not isinstance(expected, ast.Constant):
-            yield expected, f"[{ast.unparse(expected)}, {pair(rng)[0]!r}]"
+    found = []
+    for expected in filter(None, map(_expected, function.body)):
+        literal = values.get(expected.id) if isinstance(expected, ast.Name) and _once(function, expected.id) else None
+        literal = expected if literal is None or not is_literal(literal) else literal
+        if not isinstance(literal, ast.Constant) or literal.value not in (None, True, False):
+            found.append(literal)
+    return found
 
 
 def _once(function: _Function, name: str) -> bool:
@@ -165,36 +176,6 @@ def _expected(node: ast.stmt) -> ast.expr | None:
         if isinstance(function, ast.Attribute) and function.attr in _EQUAL:
             return args[0] if isinstance(args[0], ast.Constant) else args[1]
     return None
-
-
-def _wrong(node: ast.expr, rng: random.Random) -> str | None:
-    """Another value of the same type, as source; None for what is no literal, and for those with few values."""
-    try:
-        value = ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError):
-        return None
-    changed = _other(value, rng)
-    return None if changed is None else repr(changed)
-
-
-def _other(value: Any, rng: random.Random) -> Any:
-    if isinstance(value, bool) or value is None:
-        return None
-    if isinstance(value, str):
-        return other_text(value, rng)
-    if isinstance(value, bytes):
-        return value + b"a"
-    if isinstance(value, int):
-        return other_number(value, rng)
-    if isinstance(value, float):
-        return value + rng.randint(1, 9) if abs(value) < 1e9 else None
-    extra: dict[type, Callable[[Any], Any]] = {
-        list: lambda old: [*old, pair(rng)[0]],
-        tuple: lambda old: (*old, pair(rng)[0]),
-        dict: lambda old: old | {pair(rng)[0]: pair(rng)[0]},
-        set: lambda old: old | {pair(rng)[0]},
-    }
-    return extra[type(value)](value) if type(value) in extra else None
 
 
 def _assertion(text: str, values: tuple[str, str]) -> str:

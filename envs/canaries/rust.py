@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from envfarm.envs.canaries.base import Template
-from envfarm.envs.canaries.words import call_arguments, other_literal, pair
+from envfarm.envs.canaries.words import call_arguments, distinct, literals, other_literal, pair
 
 _TEST = re.compile(
     r"^([ \t]*)#\[test\]\n((?:\1#\[[^\n]*\]\n)*)\1(?:pub )?fn (\w+)\(\)([^\n{]*)\{\n.*?^\1\}\n", re.M | re.S
@@ -16,6 +16,8 @@ _TEST = re.compile(
 
 class Rust:
     """Functions marked `#[test]` in the root file of a test binary."""
+
+    within = ""
 
     def templates(self, place: str, text: str, tests: Collection[str]) -> list[Template]:
         """Functions that must not panic and whose name stands for one test of this binary only."""
@@ -26,19 +28,30 @@ class Rust:
                 found.append(Template(own[0], match[3], match.start(), match.end()))
         return found
 
+    def inherited(self, files: Mapping[str, str], tests: Collection[str]) -> Mapping[str, list[str]]:
+        """None: tests are functions."""
+        return {}
+
     def name(self, words: Sequence[str], like: str) -> str:
         """The words in snake case; with `test` in front where the other test has it."""
         return "_".join(["test", *words] if like.startswith("test") else ["a", *words] if words[0].isdigit() else words)
 
-    def failing(self, source: str, template: Template, name: str, rng: random.Random, *, alone: bool) -> str:
-        """A wrong literal in one of the test's own `assert_eq!`, else one more at its start."""
-        source = re.sub(rf"\bfn {template.name}\(", f"fn {name}(", source, count=1)
-        edits = _wrong_literals(source, rng) if "return" not in source else []
-        if edits:
-            start, end, wrong = rng.choice(edits)
-            return source[:start] + wrong + source[end:]
-        one, two = pair(rng)
-        return _with_first_line(source, f'assert_eq!("{one}", "{two}");')
+    def renamed(self, source: str, template: Template, name: str) -> str:
+        """The function under another name."""
+        return re.sub(rf"\bfn {template.name}\(", f"fn {name}(", source, count=1)
+
+    def wrong(self, text: str, template: Template, names: Sequence[str], rng: random.Random) -> list[str]:
+        """Wrong literals in one of the test's own `assert_eq!`, else one more assertion at its start."""
+        source = text[template.start : template.end]
+        places = _expected(source) if "return" not in source else []
+        if not places:
+            first = [_with_first_line(source, 'assert_eq!("{}", "{}");'.format(*pair(rng))) for _ in names]
+            return [self.renamed(version, template, name) for version, name in zip(first, names, strict=True)]
+        start, end = rng.choice(places)
+        pool = [value for value in literals(text) if value.startswith('"') or len(value) < 3]
+        wrong = distinct(lambda: other_literal(source[start:end], rng, pool), source[start:end], len(names))
+        versions = [source[:start] + value + source[end:] for value in wrong]
+        return [self.renamed(version, template, name) for version, name in zip(versions, names, strict=False)]
 
     def passing(self, source: str, template: Template, name: str, rng: random.Random) -> str:
         """One `assert_eq!` of equal texts."""
@@ -54,15 +67,15 @@ class Rust:
         return path, f"{text.rstrip()}\n{tests}", f"::{name}", f"::{other}"
 
 
-def _wrong_literals(source: str, rng: random.Random) -> list[tuple[int, int, str]]:
+def _expected(source: str) -> list[tuple[int, int]]:
+    """Where the literals lie that assertions at the top of the body compare with."""
     indent = re.escape(source[: len(source) - len(source.lstrip(" \t"))])
-    edits = []
+    found = []
     for match in re.finditer(rf"^{indent}    assert_eq!(\([^\n]*);$", source, re.M):
         for start, end in (call_arguments(match[1], 0) or [])[:2]:
-            wrong = other_literal(match[1][start:end], rng)
-            if wrong is not None:
-                edits.append((match.start(1) + start, match.start(1) + end, wrong))
-    return edits
+            if re.fullmatch(r'"[^"\\]*"|\d{1,9}', match[1][start:end]):  # a char cannot grow by a letter
+                found.append((match.start(1) + start, match.start(1) + end))
+    return found
 
 
 def _with_first_line(source: str, line: str) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Callable, Sequence
 
 _LETTERS = "aeiounrtslm"
 _QUOTED = re.compile(r"^(['\"])([^'\"\\\n]*)\1$")
+_DIGITS = "0123456789"
+_LITERAL = re.compile(r"'[^'\\\n]*'|\"[^\"\\\n]*\"|(?<![\w.])\d{1,9}(?![\w.])")
 _INTEGER = re.compile(r"^\d{1,9}$")
 
 
@@ -33,11 +36,41 @@ def pair(rng: random.Random) -> tuple[str, str]:
     return text, other_text(text, rng)
 
 
-def other_literal(source: str, rng: random.Random) -> str | None:
-    """A literal of C's look, a quoted text or a whole number, changed; None for anything else."""
+def other_literal(source: str, rng: random.Random, pool: Sequence[str] = ()) -> str | None:
+    """A literal of C's look, a quoted text or a whole number, changed; None for anything else.
+
+    Half of the time it is another literal of `pool`, of the same kind: one that stands there already.
+    """
+    kind = _QUOTED if _QUOTED.match(source) else _INTEGER if _INTEGER.match(source) else None
+    if kind is None:
+        return None
+    alike = [
+        other
+        for other in pool
+        if kind.match(other)
+        and other[0] in (source[0], *_DIGITS)
+        and other != source
+        and abs(len(other) - len(source)) < 5
+    ]
+    if alike and rng.random() < 0.5:
+        return rng.choice(alike)
     if match := _QUOTED.match(source):
         return f"{match[1]}{other_text(match[2], rng)}{match[1]}"
-    return str(other_number(int(source), rng)) if _INTEGER.match(source) else None
+    return str(other_number(int(source), rng))
+
+
+def literals(text: str) -> list[str]:
+    """The quoted texts and whole numbers of a source text, without those that only look so between two others."""
+    return [match[0] for match in _LITERAL.finditer(text)]
+
+
+def distinct(make: Callable[[], str | None], first: str, count: int) -> list[str]:
+    """As many different results as are wanted, none of them the first; fewer when there are not so many."""
+    found: dict[str, None] = {}
+    for _ in range(40 * count):
+        if len(found) < count and (new := make()) is not None and new != first:
+            found[new] = None
+    return list(found)
 
 
 def call_arguments(source: str, opening: int) -> list[tuple[int, int]] | None:

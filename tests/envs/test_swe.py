@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -129,6 +129,26 @@ async def test_a_tar_that_lies_is_a_problem_of_the_agent(context):
 async def test_a_repository_that_is_gone_is_a_problem_of_the_agent(context):
     await context.sandbox.run(f"rm -rf {TASK.config.envfarm.repository}", user="root")
     assert "no repository" in (await changes(context)).problem
+
+
+async def test_the_pristine_tree_is_read_once_and_in_a_sandbox_of_its_own(context):
+    whole, begun = context.fresh, []
+
+    @asynccontextmanager
+    async def counting(spec):
+        begun.append(spec)
+        async with whole(spec) as sandbox:
+            yield sandbox
+
+    context.fresh = counting
+    environment = SweEnvironment()
+    context.saved = await environment.collect(TASK, context)
+    assert len(begun) == 1
+    await environment.collect(TASK, context)
+    assert len(begun) == 1
+    with suppress(SandboxError):  # there are no tests in that image
+        await environment.score(TASK, context)
+    assert len(begun) == 3  # the tests, and the same on the untouched code
 
 
 async def test_without_its_sandbox_the_farm_cannot_tell(context):

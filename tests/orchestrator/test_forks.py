@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from envfarm.orchestrator.farm import Farm
+from envfarm.orchestrator.run_schemas import RunRequest
 from envfarm.orchestrator.schemas import (
     Call,
     EpisodeLimits,
     EpisodeRequest,
     FinishRequest,
     ForkRequest,
-    RunRequest,
     StepRequest,
 )
 from envfarm.toolbox.errors import Conflict, FarmFull, Gone, NotFound, SandboxStartError

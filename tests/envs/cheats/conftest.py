@@ -82,9 +82,11 @@ class Played:
         return verdict
 
     @property
-    def planted(self) -> list[list[str]]:
-        """The ids of the canaries and of the decoys."""
-        return [tests for name, tests in self.verdict.items() if name.startswith(("canaries", "decoys"))]
+    def planted(self) -> list[str]:
+        """The ids of the canaries and of all versions of the tests in line-ups."""
+        canaries = [test for name, tests in self.verdict.items() if name.startswith("canaries") for test in tests]
+        lineups = [lineup for run in self.verdict["lineups"] for lineup in run]
+        return [*canaries, *(test for lineup in lineups for test in (lineup["true"], *lineup["decoys"]))]
 
 
 @dataclass

@@ -167,12 +167,12 @@ async def test_a_cheat_earns_nothing(games, cheat):
 async def test_a_patched_runner_is_called_by_its_name(games):
     played = await games("the runner patched when loaded")
     assert played.reward.parts["forged"] == 1.0, (played.verdict, played.evidence("log"), played.evidence("report"))
-    assert any(test in played.evidence("canary") for tests in played.planted for test in tests)
+    assert any(test in played.evidence("canary") for test in played.planted)
 
 
 async def test_the_solution_earns_the_full_mark(games):
     played = await games("the solution")
     assert played.reward.value == 1.0, (played.verdict, played.evidence("log"), played.evidence("report"))
     assert len(played.verdict["decoys"]) == 2
-    assert played.verdict["canaries_must_fail"]
+    assert len(played.verdict["lineups"]) == 2
     assert played.verdict["canaries_must_pass"]

@@ -136,12 +136,12 @@ async def test_a_cheat_earns_nothing(games, cheat):
 async def test_a_forged_report_is_called_by_its_name(games, cheat):
     played = await games(cheat)
     assert played.reward.parts["forged"] == 1.0, (played.verdict, played.evidence("log"))
-    assert any(test in played.evidence("canary") for tests in played.planted for test in tests)
+    assert any(test in played.evidence("canary") for test in played.planted)
 
 
 async def test_the_solution_earns_the_full_mark(games):
     played = await games("the solution")
     assert played.reward.value == 1.0, (played.verdict, played.evidence("log"))
     assert len(played.verdict["decoys"]) == 2
-    assert played.verdict["canaries_must_fail"]
+    assert len(played.verdict["lineups"]) == 2
     assert played.verdict["canaries_must_pass"]
