@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import docker
+import hypothesis
 import pytest
+from hypothesis import HealthCheck
 
 from envfarm.toolbox.sandboxes.docker_fork import lacking
 
@@ -25,10 +27,13 @@ ROOT = Path(__file__).parent.parent
 
 
 def pytest_configure() -> None:
-    """Undo what `nohup` and a script's `&` do: children inherit ignored signals, and a shell cannot take them back."""
+    """Undo what `nohup` and a script's `&` do (a shell cannot take ignored signals back), and let no test be timed."""
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)  # for us the same; a program that we start gets the default again
+    # Its own times are no assertions of ours: a slow machine is no failure.
+    hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
