@@ -45,13 +45,22 @@ class Blame:
             raise SandboxLost("it did not answer in a step, and then it did: the farm was too slow", cause="stream")
         return saved
 
+    async def attach(self, episode: Episode) -> bool:
+        """Take hold of an episode's silent sandbox over a new stream; whether it answers there. Raises SandboxError."""
+        assert episode.sandbox is not None
+        await episode.sandbox.detach()
+        try:
+            episode.sandbox = await self.core.backend.attach(episode.sandbox.id)
+        except SandboxSilent as error:
+            log.warning("%s: attached again: %s", episode.id, error)
+            return False
+        return True
+
     async def _again(self, episode: Episode, collect: Collect) -> dict[str, str] | None:
         """What a second try saved, over a new stream; None when the sandbox stays silent."""
-        if episode.sandbox is None:
+        if not await self.attach(episode):
             return None
         try:
-            await episode.sandbox.detach()
-            episode.sandbox = await self.core.backend.attach(episode.sandbox.id)
             return await collect(episode.sandbox)
         except SandboxSilent:
             return None

@@ -32,7 +32,7 @@ class Scoring:
     def __init__(self, core: Core) -> None:
         self.core = core
         self._collecting = asyncio.Semaphore(_COLLECTS)
-        self._blame = Blame(core)
+        self.blame = Blame(core)
 
     async def begin(
         self, episode: Episode, *, terminated: bool, truncated: bool, reason: str | None, also: Change | None = None
@@ -105,7 +105,7 @@ class Scoring:
 
         for attempt in range(self.core.settings.score_attempts):
             try:
-                found = await self._blame.collect(episode, collect)
+                found = await self.blame.collect(episode, collect)
                 if isinstance(found, Reward):
                     return found
                 saved = found

@@ -156,10 +156,8 @@ class Steps:
                 _cut(step, "time")
                 break
             call = step.calls[index]
-            try:
-                result = await self._call(episode, step, index, call, left)
-            except SandboxSilent as error:  # perhaps the agent's doing, and then no way round a score
-                log.warning("%s: %s", episode.id, error)
+            result = await self._answered(episode, step, index, call, left)
+            if result is None:  # perhaps the agent's doing, and then no way round a score
                 _cut(step, FELL_SILENT)
                 break
             step.resumed = False
@@ -168,6 +166,21 @@ class Steps:
         limits = episode.limits
         if not step.terminated and not step.truncated and limits.max_turns and step.turn + 1 >= limits.max_turns:
             _cut(step, "turns")
+
+    async def _answered(self, episode: Episode, step: Step, index: int, call: Call, left: float) -> ToolResult | None:
+        """A call's result, over a new stream where the first falls silent; None when the sandbox stays so."""
+        try:
+            return await self._call(episode, step, index, call, left)
+        except SandboxSilent as error:
+            log.warning("%s: %s", episode.id, error)
+        if not await self.scoring.blame.attach(episode):
+            return None
+        step.resumed = True
+        try:
+            return await self._call(episode, step, index, call, left)
+        except SandboxSilent as error:
+            log.warning("%s: %s", episode.id, error)
+            return None
 
     async def _call(self, episode: Episode, step: Step, index: int, call: Call, left: float) -> ToolResult:
         core, limits, task = self.core, episode.limits, episode.play.task

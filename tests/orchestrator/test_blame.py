@@ -55,9 +55,28 @@ async def test_a_farm_that_was_slow_for_a_moment_scores_all_the_same(farm: Farm,
     assert (await farm.reward(id, wait=10)).value == 1.0
 
 
-async def test_a_step_that_a_slow_farm_cut_is_no_zero(farm: Farm, backend: SimulatedBackend) -> None:
+async def test_a_step_goes_on_over_a_new_stream(farm: Farm, backend: SimulatedBackend) -> None:
     id = await started(farm)
     backend.silence(*backend.sandboxes, for_ever=False)
+    view = await step(farm, id, "t")
+    assert (view.truncated, view.results[0].exit_code) == (False, 0)
+    await farm.finish(id, FinishRequest())
+    assert (await farm.reward(id, wait=10)).value == 1.0
+
+
+async def test_a_step_that_a_slow_farm_cut_is_no_zero(
+    farm: Farm, toy: Any, backend: SimulatedBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = await started(farm)
+    [sandbox] = backend.sandboxes.values()
+    backend.silence(sandbox.id)
+    collect = toy.collect
+
+    async def late(self: object, task: Task, context: ScoreContext) -> Any:
+        sandbox.silent = ""
+        return await collect(self, task, context)
+
+    monkeypatch.setattr(toy, "collect", late)
     assert (await step(farm, id, "t")).info.reason == "sandbox"
     reward = await farm.reward(id, wait=10)
     assert (reward.status, reward.value) == ("error", None)
