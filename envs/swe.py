@@ -11,6 +11,7 @@ from envfarm.envs.changes import BUILT, Changes, TooLarge, compare, pack, unpack
 from envfarm.envs.diff import unified
 from envfarm.envs.harbor import agent_spec, limits
 from envfarm.envs.pristine import PristineTrees, digest
+from envfarm.envs.solo import Solos
 from envfarm.envs.trees import fetch_tree
 from envfarm.envs.verify import Verdict, new_rng, verify
 from envfarm.tasks.runners import runner
@@ -33,6 +34,7 @@ class SweEnvironment:
 
     def __init__(self) -> None:
         self._pristine = PristineTrees()
+        self._solos = Solos()
 
     def tools(self, task: Task) -> list[Tool]:
         """bash, str_replace and finish."""
@@ -84,7 +86,8 @@ class SweEnvironment:
         spec = await _verifier(task, context.images)
         tests = runner(task.config.envfarm.runner)
         pristine = await self._pristine.read(task, spec, context.fresh)
-        verdict = await verify(task, tests, changes, pristine, spec, context.fresh, new_rng())
+        solo = self._solos.of(task, pristine, await self.spec(task, context.images), context)
+        verdict = await verify(task, tests, changes, pristine, spec, context.fresh, solo, new_rng())
         return Reward(
             value=1.0 if verdict.resolved else 0.0,
             parts=_parts(verdict),

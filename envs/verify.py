@@ -6,7 +6,7 @@ import asyncio
 import random
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from envfarm.envs.base import FreshSandboxes
@@ -14,6 +14,7 @@ from envfarm.envs.canaries import LANGUAGES, Planted, Suite, plant
 from envfarm.envs.changes import Changes, Entry
 from envfarm.envs.pristine import Pristine
 from envfarm.envs.protect import allowed, protection
+from envfarm.envs.solo import Solo
 from envfarm.envs.trees import lay
 from envfarm.tasks.runners.base import Outcome, Runner
 from envfarm.tasks.runners.run import TestRun, root, run_tests
@@ -66,6 +67,7 @@ async def verify(
     pristine: Pristine,
     spec: SandboxSpec,
     fresh: FreshSandboxes,
+    solo: Solo,
     rng: random.Random,
 ) -> Verdict:
     """Run the expected tests on a change in line-ups, and again in others as long as all of them pass.
@@ -76,17 +78,42 @@ async def verify(
     kept = await asyncio.to_thread(allowed, changes, pristine.tree, protection(task, runner, pristine.tests.keys()))
     bench = _Bench(task, runner, spec, fresh, pristine, kept)
     suite = await asyncio.to_thread(_suite, bench)
-    verdict = Verdict(changes=kept, pristine=pristine.tree)
+    verdict = await _verdict(bench, replace(suite, solo=solo.tests), rng)
+    if not verdict.resolved and not solo.known:
+        await solo.learn(lambda changes: _solos(bench, suite, changes, rng))
+        if solo.tests:
+            verdict = await _verdict(bench, replace(suite, solo=solo.tests), rng)
+    return verdict
+
+
+async def _solos(bench: _Bench, suite: Suite, solution: Changes, rng: random.Random) -> frozenset[str]:
+    """Tests that the task's solution does not pass in a line-up, though it should."""
+    planted = await asyncio.to_thread(plant, suite, rng, hard=True)
+    guard = protection(bench.task, bench.runner, bench.image.tests.keys())
+    kept = await asyncio.to_thread(allowed, solution, bench.image.tree, guard)
+    run = await _run(bench, planted, kept)
+    if _problem(bench.runner, run) is not None:
+        every = frozenset(lineup.test for lineup in planted.lineups)
+        alone = await _run(bench, await asyncio.to_thread(plant, replace(suite, solo=every), rng), kept)
+        if (fault := _problem(bench.runner, alone)) is not None:
+            raise SandboxError(f"the tests cannot be run on the task's own solution either: {fault}")
+        return every
+    wrong = {*planted.wrong(run.outcomes), *_failed(bench.task, planted.own(run.outcomes))}
+    return frozenset(lineup.test for test in wrong if (lineup := planted.lineup(test)) is not None)
+
+
+async def _verdict(bench: _Bench, suite: Suite, rng: random.Random) -> Verdict:
+    verdict = Verdict(changes=bench.changes, pristine=bench.image.tree)
     for _ in range(RUNS):
         planted = await asyncio.to_thread(plant, suite, rng, verdict.known())
-        run = await _run(bench, planted, kept)
+        run = await _run(bench, planted, bench.changes)
         verdict.planted.append(planted)
         verdict.runs.append(run)
         await _suspect(bench, planted, run, verdict)
         if verdict.forged or verdict.problem:
             verdict.resolved = False
             break
-        _judge(task, planted.own(run.outcomes), verdict)
+        _judge(bench.task, planted.own(run.outcomes), verdict)
         if not verdict.resolved:
             break
     return verdict

@@ -28,18 +28,21 @@ class Suite:
     tests: Collection[str]  # all that are expected
     helpers: Mapping[str, str] = field(default_factory=dict)  # other files of the tests, with what those inherit
     sources: str = ""  # text of the repository, for its words
+    solo: Collection[str] = ()  # tests that pass only once in a process, or only under their own names
 
 
-def plant(suite: Suite, rng: random.Random, known: Collection[str] = ()) -> Planted:
+def plant(suite: Suite, rng: random.Random, known: Collection[str] = (), *, hard: bool = False) -> Planted:
     """Copies of the test files in which tests stand in line-ups, among canaries.
 
     Every fail-to-pass test that can be copied is in a line-up, and one other test of each file. Which version bears the
     test's own name, and which stands in its place, is a matter of luck; but tests in `known` are not under their own
-    names: what has passed so once must not pass by its name alone. Raises ValueError when no name is free.
+    names: what has passed so once must not pass by its name alone. `hard` puts every expected test that can be copied
+    into a line-up, under another name and behind a decoy. Raises ValueError when no name is free.
     """
     first = _plain(suite.first)
     names = _Names(suite, rng)
     planted = Planted(within=suite.language.within, names=names.taken)
+    known = {*known, *_plain(suite.tests)} if hard else known
     pages = _pages(suite, names, planted)
     row = _decoys(sum(len(page.among(first)) for page in pages))
     chosen = sorted(pages, key=lambda page: (not page.among(first), page.path))[:MAX_PLACES]
@@ -49,9 +52,9 @@ def plant(suite: Suite, rng: random.Random, known: Collection[str] = ()) -> Plan
         ours = page.among(first)
         others = [template for template in page.templates if template not in ours]
         for template in ours:
-            page.line_up(template, row, known)
-        if others:
-            page.line_up(rng.choice(others), 1, known)
+            page.line_up(template, row, known, hard=hard)
+        for template in others if hard else rng.sample(others, min(1, len(others))):
+            page.line_up(template, 1, known, hard=hard)
         planted.files[page.path] = page.written().encode()
         covered.add(page.place)
     for page in chosen:
@@ -104,9 +107,11 @@ class _Page:
         """The templates of these tests."""
         return [template for template in self.templates if any(test in tests for test in self.ids(template))]
 
-    def line_up(self, template: Template, decoys: int, known: Collection[str]) -> None:
+    def line_up(self, template: Template, decoys: int, known: Collection[str], *, hard: bool) -> None:
         """Put a test and its decoys in a random order under random names, one of which is its own."""
         language, rng = self.suite.language, self.names.rng
+        if any(test in self.suite.solo for test in self.ids(template)):
+            return
         new = [self.names.fresh(self.templates, self.text, template.name) for _ in range(decoys)]
         seen = any(test in known for test in self.ids(template))
         own = 1 if seen else rng.randint(0, decoys)  # which version has the test's own name: 0 is the true one
@@ -114,8 +119,10 @@ class _Page:
         wrong = language.wrong(self.text, template, names[1:], rng)
         if len(wrong) < decoys:
             return
-        versions = [language.renamed(self.text[template.start : template.end], template, names[0]), *wrong]
-        rng.shuffle(versions)
+        true = language.renamed(self.text[template.start : template.end], template, names[0])
+        versions = [*wrong, true]
+        if not hard:
+            rng.shuffle(versions)
         self.edits.append((template.start, template.end, versions[0]))
         self.edits += [(at, at, version) for version in versions[1:] for at in [self._after(template)]]
         called = zip(*(self.ids(template, name) for name in names), strict=True)

@@ -71,10 +71,15 @@ class Planted:
             result |= {lineup.test + rest: outcome for rest, outcome in families.of(lineup.true).items()}
         return result
 
-    def moved(self, test: str) -> bool:
-        """Whether a test, or the one that it is a parameter of or lies within, stands under another name."""
+    def lineup(self, test: str) -> LineUp | None:
+        """The line-up of a test, or of the one that it is a parameter of or lies within."""
         plain = test.partition(self.within)[0] if self.within else test
-        return any(lineup.test in (test, plain) and lineup.true != lineup.test for lineup in self.lineups)
+        return next((lineup for lineup in self.lineups if lineup.test in (test, plain)), None)
+
+    def moved(self, test: str) -> bool:
+        """Whether a test stands under another name than its own."""
+        lineup = self.lineup(test)
+        return lineup is not None and lineup.true != lineup.test
 
     def _passed(self, outcomes: Mapping[str, Outcome], place: str) -> bool:
         ours = {*self.must_fail, *self.must_pass, *(test for lineup in self.lineups for test in lineup.decoys)}

@@ -65,7 +65,7 @@ class _Plan:
     @property
     def new(self) -> str:
         """The tag until the image was checked."""
-        return f"{self.tag}-new"
+        return f"{self.tag}-new-{os.getpid()}"  # another process may build the same
 
 
 class DockerImages:
