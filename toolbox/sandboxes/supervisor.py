@@ -21,9 +21,9 @@ BLANK = b" " * (HEADER - 1) + b"\n"
 FLOODS = ((1.0, 2), (1.0, 32), (2.0, 512), (4.0, 8 << 10), (8.0, 160 << 10))
 """Seconds of silence, and how many blank lines then go before a question that is asked again.
 
-Root in the sandbox can take bytes of a frame away, or put the header of a frame of its own there: the supervisor then waits
-for bytes that nobody sends, at most as many as the last of these has. Lines are long, for to skip one costs a shell more
-than to read it.
+Root in the sandbox can take bytes of a frame away, or put the header of a frame of its own there: the supervisor then
+waits for bytes that nobody sends, at most as many as the last of these has. Lines are long, for to skip one costs a
+shell more than to read it.
 """
 
 
