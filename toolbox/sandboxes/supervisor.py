@@ -17,10 +17,14 @@ Answer = TypeVar("Answer")
 HEADER = 128
 ANSWER = 60.0
 """Seconds in which the supervisor, which only reads, must answer."""
-FLOODS = ((1.0, 1 << 8), (1.0, 1 << 12), (2.0, 1 << 16), (4.0, 1 << 20), (8.0, 20 << 20))
-"""Seconds of silence, and how many newlines then go before a question that is asked again. Root in the sandbox can take
-bytes of a frame away, or put the header of a frame of its own there: the supervisor then waits for bytes that nobody
-sends, at most as many as the last of these."""
+BLANK = b" " * (HEADER - 1) + b"\n"
+FLOODS = ((1.0, 2), (1.0, 32), (2.0, 512), (4.0, 8 << 10), (8.0, 160 << 10))
+"""Seconds of silence, and how many blank lines then go before a question that is asked again.
+
+Root in the sandbox can take bytes of a frame away, or put the header of a frame of its own there: the supervisor then
+waits for bytes that nobody sends, at most as many as the last of these has. Lines are long, for to skip one costs a
+shell more than to read it.
+"""
 
 
 class Wire(Protocol):
@@ -153,12 +157,12 @@ class Supervisor:
         Raises SandboxSilent when nothing comes, SandboxLost.
         """
         timeout = left = ANSWER if timeout is None else timeout
-        for pause, newlines in FLOODS if again else ():
+        for pause, lines in FLOODS if again else ():
             if left < pause or (await asyncio.wait([answer], timeout=pause))[0]:
                 break
             left -= pause
             # Twice, because what stands before the first may take it for more of itself.
-            self.send(b"\n" * newlines + self.hello.encode() + b"\n" + again + again)
+            self.send(BLANK * lines + self.hello.encode() + b"\n" + again + again)
         if not (await asyncio.wait([answer], timeout=left))[0]:
             self.fail(SandboxSilent(f"the sandbox's main process did not answer in {timeout:g} s"))
             raise self.lost

@@ -26,6 +26,7 @@ current=- # and the one whose pipe is on 7
 mark=0   # when the last command began
 last=- last_slot=- # the last command that had an id
 taken=-  # the last command
+tail=???????????????????????? # any token; to look for a certain one that is not there costs bash the length squared
 # lengths that no frame of the farm's has, because no flood of its would end the wait for so much
 long=*:[2-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9]:* longer=*:[0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9]*:*
 pids=    # process ids at the last look, with parent_PID and born_PID of each
@@ -33,7 +34,7 @@ pids=    # process ids at the last look, with parent_PID and born_PID of each
 if [ -n "${BASH_VERSION-}" ] && command -v bash >/dev/null; then
   kind=bash
   header() { IFS= read -r -N 128 frame; }
-  payload() { IFS= read -r -N "$1" sent && text=${sent%"$token"} && [ "$text" != "$sent" ]; }
+  payload() { IFS= read -r -N "$1" sent && text=${sent%$tail} && [ "$text$token" = "$sent" ]; }
   foreign() { case $frame in *"$newline") ;; *) IFS= read -r frame ;; esac; }
   pipe() { eval "{ exec 7<> <(:); } 2>/dev/null"; }
 else
@@ -41,6 +42,7 @@ else
   header() { IFS= read -r frame; }
   payload() {
     text=
+    [ "$2" -le "$1" ] || return
     if [ "$1" -gt 2000 ]; then
       text=$(dd bs=65536 count="$1" iflag=fullblock,count_bytes 2>/dev/null; echo x)
       text=${text%x}
@@ -52,8 +54,8 @@ else
         left=$((left - 1))
       done
     fi
-    sent=$text text=${text%"$token$newline"}
-    [ "$text" != "$sent" ]
+    sent=$text text=${text%?$tail}
+    [ "$text$token$newline" = "$sent" ]
   }
   pipe() {
     place "$token" && mkfifo "$placed" && command exec 7<>"$placed"
