@@ -12,7 +12,7 @@ from envfarm.envs.base import FreshSandboxes
 from envfarm.envs.changes import BUILT, Entry
 from envfarm.envs.trees import fetch_tree
 from envfarm.tasks.spec import Task
-from envfarm.toolbox.errors import SandboxError, SandboxSilent
+from envfarm.toolbox.errors import SandboxError
 from envfarm.toolbox.sandboxes.base import Sandbox, SandboxSpec
 
 TESTS = "/verifier/tests"
@@ -64,8 +64,6 @@ async def _read(task: Task, spec: SandboxSpec, fresh: FreshSandboxes) -> Pristin
             tests = await _tests(sandbox)
         except ValueError as error:
             raise SandboxError(f"the verifier's image has no repository: {error}") from None
-        except SandboxSilent as error:  # no agent was here, so none is to be blamed
-            raise SandboxError(f"the verifier's image cannot be read: {error}") from None
     digests = await asyncio.to_thread(lambda: {path: digest(entry) for path, entry in tree.items()})
     return Pristine(tree, tests, digests, sum(len(entry.data) for entry in (*tree.values(), *tests.values())))
 

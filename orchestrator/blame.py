@@ -49,8 +49,9 @@ class Blame:
         """Take hold of an episode's silent sandbox over a new stream; whether it answers there. Raises SandboxError."""
         assert episode.sandbox is not None
         await episode.sandbox.detach()
+        episode.sandbox = await self.core.backend.attach(episode.sandbox.id)
         try:
-            episode.sandbox = await self.core.backend.attach(episode.sandbox.id)
+            await episode.sandbox.processes()
         except SandboxSilent as error:
             log.warning("%s: attached again: %s", episode.id, error)
             return False

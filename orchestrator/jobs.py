@@ -66,8 +66,7 @@ class Scoring:
         """Save, score and store. Raises StoreError: then it can be called again."""
         try:
             if episode.evidence is None:
-                async with self._collecting:
-                    broken = await self._collect(episode)
+                broken = await self._collect(episode)
                 if broken is not None:
                     await self._reward(episode, broken, 0)
                     return
@@ -101,7 +100,8 @@ class Scoring:
         saved: dict[str, str] = {}
 
         async def collect(sandbox: Sandbox | None) -> dict[str, str]:
-            return await play.env.collect(play.task, self._context(episode, sandbox))
+            async with self._collecting:  # not while blame waits for an answer that may never come
+                return await play.env.collect(play.task, self._context(episode, sandbox))
 
         for attempt in range(self.core.settings.score_attempts):
             try:

@@ -24,7 +24,10 @@ async def start_prepared(backend: Backend, spec: SandboxSpec, *, owner: str, lea
                 said = result.stderr[-300:].decode("utf-8", "replace").strip()
                 raise SandboxStartError(f"{spec.image}: its set-up ended with {result.exit_code}: {said}")
         if spec.session is not None:
-            await sandbox.run(":", session=spec.session, timeout=_TIMEOUT)
+            result = await sandbox.run(":", session=spec.session, timeout=_TIMEOUT)
+            if result.exit_code != 0:
+                said = result.stderr[-300:].decode("utf-8", "replace").strip()
+                raise SandboxStartError(f"{spec.image}: its shell does not start: {said or result.exit_code}")
         ready = True
     finally:
         if not ready:

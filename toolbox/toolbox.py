@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
-from envfarm.toolbox.errors import BackendUnavailable, FarmFull
+from envfarm.toolbox.errors import BackendUnavailable, FarmFull, SandboxError, SandboxSilent
 from envfarm.toolbox.pool import Supply, now
 from envfarm.toolbox.quota import RunQuota
 from envfarm.toolbox.sandboxes.base import Backend, Sandbox, SandboxSpec
@@ -168,6 +168,8 @@ class Toolbox:
         sandbox = await self._acquire(_ticket(spec, "scoring", _SCORING, _SCORING, _FIRST))
         try:
             yield sandbox
+        except SandboxSilent as error:  # no agent was in there, so none is to be blamed
+            raise SandboxError(f"a fresh sandbox does not answer: {error}") from None
         finally:
             await self.release(sandbox)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from envfarm.orchestrator.farm import Farm
 from envfarm.orchestrator.schemas import Call, EpisodeRequest, FinishRequest, StepRequest, StepView
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.errors import SandboxSilent
+from envfarm.toolbox.sandboxes.base import SandboxSpec
 from envfarm.toolbox.sandboxes.simulated import SimulatedBackend
 
 
@@ -27,6 +30,15 @@ async def started(farm: Farm) -> str:
     return id
 
 
+async def ended(backend: SimulatedBackend) -> None:
+    """Wait until the sandboxes, which are given back behind the reward, are gone."""
+    for _ in range(1000):
+        if not backend.sandboxes:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"left: {list(backend.sandboxes)}")
+
+
 async def test_an_agent_that_broke_its_sandbox_gets_0(farm: Farm, backend: SimulatedBackend) -> None:
     id = await started(farm)
     backend.silence(*backend.sandboxes)
@@ -35,7 +47,7 @@ async def test_an_agent_that_broke_its_sandbox_gets_0(farm: Farm, backend: Simul
     assert (reward.status, reward.value) == ("done", 0.0)
     assert "broke its sandbox" in (reward.reason or "")
     assert (await farm.episode(id)).state == "scored"
-    assert not backend.sandboxes
+    await ended(backend)
 
 
 async def test_so_does_one_whose_sandbox_falls_silent_in_a_step(farm: Farm, backend: SimulatedBackend) -> None:
@@ -46,6 +58,57 @@ async def test_so_does_one_whose_sandbox_falls_silent_in_a_step(farm: Farm, back
     assert await step(farm, id, "t") == view
     reward = await farm.reward(id, wait=10)
     assert (reward.status, reward.value) == ("done", 0.0)
+
+
+async def test_a_restart_does_not_turn_its_0_into_null(
+    open_farm: Callable[..., Awaitable[Farm]], backend: SimulatedBackend
+) -> None:
+    farm = await open_farm()
+    ids = [await started(farm), await started(farm)]
+    for sandbox in list(backend.sandboxes):
+        backend.silence(sandbox)
+    assert (await step(farm, ids[0], "t")).info.reason == "sandbox"
+    await farm.close()
+    farm = await open_farm()
+    assert (await step(farm, ids[1], "t")).info.reason == "sandbox"
+    for id in ids:
+        reward = await farm.reward(id, wait=10)
+        assert (reward.status, reward.value) == ("done", 0.0)
+    await ended(backend)
+
+
+async def test_broken_sandboxes_hold_up_nobody_elses_score(
+    farm: Farm, toy: Any, backend: SimulatedBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = await started(farm)
+    broken = [await started(farm) for _ in range(20)]
+    never = asyncio.Event()
+    for sandbox in list(backend.sandboxes)[1:]:
+        backend.silence(sandbox)
+    attach = backend.attach
+
+    async def slow(sandbox_id: str) -> Any:
+        await never.wait()
+        return await attach(sandbox_id)
+
+    monkeypatch.setattr(backend, "attach", slow)
+    for id in (*broken, good):
+        await farm.finish(id, FinishRequest())
+    assert (await farm.reward(good, wait=10)).value == 1.0
+    never.set()
+    assert {(await farm.reward(id, wait=20)).value for id in broken} == {0.0}
+
+
+async def test_silence_of_a_fresh_sandbox_is_nobodys_0(farm: Farm, toy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nested(self: object, task: Task, context: ScoreContext) -> dict[str, str]:
+        async with context.fresh(SandboxSpec(image="toy")):
+            raise SandboxSilent("the fresh one does not answer")
+
+    monkeypatch.setattr(toy, "collect", nested)
+    id = await started(farm)
+    await farm.finish(id, FinishRequest())
+    reward = await farm.reward(id, wait=20)
+    assert (reward.status, reward.value) == ("error", None)
 
 
 async def test_a_farm_that_was_slow_for_a_moment_scores_all_the_same(farm: Farm, backend: SimulatedBackend) -> None:

@@ -174,7 +174,11 @@ class Backend(Protocol):
         """
 
     async def attach(self, sandbox_id: str) -> Sandbox:
-        """Take back a running sandbox, with its sessions and its running command. Raises SandboxLost."""
+        """Take back a running sandbox, with its sessions and its running command.
+
+        One that does not answer is taken back too, and whatever is asked of it raises SandboxSilent.
+        Raises SandboxLost.
+        """
 
     async def find(self, owner: str) -> list[SandboxInfo]:
         """Every sandbox of that owner, running or not."""

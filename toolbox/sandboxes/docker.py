@@ -14,7 +14,14 @@ import docker.errors
 from docker.types import LogConfig
 from pydantic import ValidationError
 
-from envfarm.toolbox.errors import BackendUnavailable, ImageError, SandboxError, SandboxLost, SandboxStartError
+from envfarm.toolbox.errors import (
+    BackendUnavailable,
+    ImageError,
+    SandboxError,
+    SandboxLost,
+    SandboxSilent,
+    SandboxStartError,
+)
 from envfarm.toolbox.sandboxes import docker_fork, scripts
 from envfarm.toolbox.sandboxes.base import Sandbox, SandboxInfo, SandboxSpec
 from envfarm.toolbox.sandboxes.docker_client import DockerApi
@@ -207,6 +214,8 @@ class DockerBackend:
         try:
             await sandbox.attach()
             await sandbox.resume(lambda: self.history(sandbox_id))
+        except SandboxSilent:
+            pass  # whoever asks it for something is told, and can end it
         except BaseException:
             await sandbox.detach()
             raise

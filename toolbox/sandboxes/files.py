@@ -10,7 +10,7 @@ import re
 import tarfile
 from collections.abc import Sequence
 
-from envfarm.toolbox.errors import FileProblem, SandboxLost
+from envfarm.toolbox.errors import FileProblem, SandboxSilent
 from envfarm.toolbox.sandboxes.base import ExecResult
 from envfarm.toolbox.sandboxes.scripts import quote
 from envfarm.toolbox.sandboxes.shell import Shell
@@ -57,7 +57,7 @@ async def _spool_part(shell: Shell, data: bytes, *, more: bool) -> str:
         if code != _MISSED:
             shell.litter.append(path)
             raise FileProblem("no space is left in the sandbox for the bytes to put there", reason="space")
-    shell.fail(SandboxLost("what the farm sends does not reach the sandbox's main process", cause="stream"))
+    shell.fail(SandboxSilent("what the farm sends does not reach the sandbox's main process"))
     raise shell.lost
 
 

@@ -9,13 +9,14 @@ from collections.abc import Iterable
 
 from envfarm.toolbox.errors import SandboxError, SandboxLost
 from envfarm.toolbox.sandboxes import scripts
-from envfarm.toolbox.sandboxes.base import OUTPUT_LIMIT, ExecResult
+from envfarm.toolbox.sandboxes.base import OUTPUT_LIMIT, ExecResult, Output
 from envfarm.toolbox.sandboxes.replay import History, Replay
 from envfarm.toolbox.sandboxes.session import Pending, Session
 from envfarm.toolbox.sandboxes.supervisor import ANSWER, Supervisor
 
 LOOK_FIRST, LOOK_LAST = 0.25, 5.0
 """Seconds until the farm first asks whether a silent command's watcher lives, and between such looks at most."""
+_NO_SHELL = b"no shell starts in this sandbox any more\n"
 PRELUDE = 5.0
 """Seconds in which a session's shell must take up the state of the one before it."""
 RESENDS = 3
@@ -146,7 +147,10 @@ class Shell(Supervisor):
         command_id: str | None,
         tool: str,
     ) -> ExecResult:
-        """Run a model's command in a session, starting its shell when it has none."""
+        """Run a model's command in a session, starting its shell when it has none.
+
+        Where none starts any more the command's exit code is 127: that is the doing of who was in there.
+        """
         token = self.token(command_id)
         body = scripts.session_command(scripts.encode(text), token, self.kind)
         for _ in range(2):
@@ -165,7 +169,8 @@ class Shell(Supervisor):
             if pending.began or result.timed_out:
                 result.session_ended = True
                 return result
-        raise SandboxError("a new shell does not start in this sandbox")
+        said = Output(_NO_SHELL, len(_NO_SHELL))
+        return ExecResult(127, b"", _NO_SHELL, seconds=result.seconds, stderr_info=said, session_ended=True)
 
     def _open(self, session: Session, tool: str) -> None:
         token = self.token()

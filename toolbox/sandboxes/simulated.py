@@ -53,7 +53,6 @@ class SimulatedBackend:
         sandbox = self.sandboxes[sandbox_id]
         if sandbox.silent == "until attached":
             sandbox.silent = ""
-        sandbox._check()
         return sandbox
 
     async def find(self, owner: str) -> list[SandboxInfo]:

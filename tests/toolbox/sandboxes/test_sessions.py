@@ -6,7 +6,7 @@ import pytest
 
 from envfarm.toolbox.sandboxes.base import Sandbox
 
-from .conftest import Variant
+from .conftest import Start, Variant
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -150,3 +150,14 @@ async def test_many_sessions(sandbox: Sandbox, session: str) -> None:
         await sandbox.run(f"export N={i}", session=f"{session}-{i}")
     for i in range(12):
         assert (await sandbox.run("echo $N", session=f"{session}-{i}")).stdout == b"%d\n" % i
+
+
+async def test_a_sandbox_whose_shell_was_removed(isolated: Variant, start: Start) -> None:
+    if isolated.name == "docker-busybox":
+        pytest.skip("busybox starts its shell from its own memory, which nothing in the sandbox can remove")
+    sandbox = await start()
+    ended = await sandbox.run("for p in bash sh busybox; do rm -f $(command -v $p); done; exit 3", session="agent")
+    assert ended.exit_code == 3
+    result = await sandbox.run("echo hi", session="agent")
+    assert (result.exit_code, result.stdout, result.session_ended) == (127, b"", True)
+    assert b"no shell starts" in result.stderr
