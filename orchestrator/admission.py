@@ -9,7 +9,7 @@ import time
 from envfarm.orchestrator.core import Core
 from envfarm.orchestrator.episodes import Episode, Play
 from envfarm.orchestrator.store_errors import StoreError
-from envfarm.toolbox.errors import Conflict, FarmFull, ImageError, SandboxError
+from envfarm.toolbox.errors import Conflict, FarmFull, ImageError, SandboxError, StorageError
 from envfarm.toolbox.sandboxes.base import Sandbox, SandboxSpec
 
 log = logging.getLogger(__name__)
@@ -47,8 +47,8 @@ class Admission:
                 log.info("%s: ended while it was started", episode.id)
                 self.core.give_back(episode)
                 return
-            except StoreError as error:
-                log.error("%s: its start waits for the database: %s", episode.id, error)
+            except (StoreError, StorageError) as error:
+                log.error("%s: its start waits: %s", episode.id, error)
                 await asyncio.sleep(1.0)
 
     async def _to_running(self, episode: Episode) -> None:

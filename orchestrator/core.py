@@ -25,7 +25,7 @@ from envfarm.orchestrator.store_errors import StoreError
 from envfarm.tasks.registry import Registry
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.artifacts import Artifacts
-from envfarm.toolbox.errors import Conflict, FarmError
+from envfarm.toolbox.errors import Conflict, FarmError, StorageError
 from envfarm.toolbox.explain import explain
 from envfarm.toolbox.sandboxes.base import Backend, Sandbox
 from envfarm.toolbox.toolbox import Toolbox
@@ -206,11 +206,11 @@ class Core:
     async def see_through(self, episode: Episode, work: Coroutine[Any, Any, None], failed: str) -> None:
         """Let background work of an episode end in what it is for, or in `failed` and the reason why.
 
-        Raises Conflict (the episode ended otherwise), StoreError: then it can be begun again.
+        Raises Conflict (the episode ended otherwise), StoreError and StorageError: then it can be begun again.
         """
         try:
             await work
-        except (Conflict, StoreError):
+        except (Conflict, StoreError, StorageError):
             raise
         except FarmError as error:
             await self.fail(episode, f"{failed}: {error}")

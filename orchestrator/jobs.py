@@ -16,13 +16,14 @@ from envfarm.orchestrator.core import Core
 from envfarm.orchestrator.endings import verdict
 from envfarm.orchestrator.episodes import Episode, happened
 from envfarm.orchestrator.store_errors import StoreError
-from envfarm.toolbox.errors import Conflict, SandboxError, SandboxLost
+from envfarm.toolbox.errors import Conflict, SandboxError, SandboxLost, StorageError
 from envfarm.toolbox.sandboxes.base import Sandbox
 
 log = logging.getLogger(__name__)
 
 _SAVE = update(tables.episodes).where(tables.episodes.c.id == bindparam("the_id")).values(evidence=bindparam("new"))
 _COLLECTS = 16  # sandboxes whose files are taken at the same time
+_LONGEST = 30.0  # seconds between tries to store a reward
 _PAUSE = 0.5  # seconds before the second attempt, doubled after each
 
 
@@ -54,13 +55,15 @@ class Scoring:
         episode.work = self.core.spawn(self._job(episode), f"score-{episode.id}")
 
     async def _job(self, episode: Episode) -> None:
+        pause = _PAUSE
         while True:
             try:
                 await self.core.see_through(episode, self._to_reward(episode), "scoring failed")
                 return
-            except StoreError as error:
-                log.error("%s: its reward waits for the database: %s", episode.id, error)
-                await asyncio.sleep(_PAUSE)
+            except (StoreError, StorageError) as error:
+                log.error("%s: its reward waits: %s", episode.id, error)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST)  # each try may run the tests again
 
     async def _to_reward(self, episode: Episode) -> None:
         """Save, score and store. Raises StoreError: then it can be called again."""

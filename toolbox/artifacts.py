@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from envfarm.toolbox.errors import BadRequest, NotFound
+from envfarm.toolbox.errors import BadRequest, NotFound, StorageError
 
 _CHUNK = 1 << 20
 _HALF = ".new-"  # begins the name of a file that is being written
@@ -27,13 +27,13 @@ class Artifacts:
         self.root = root
 
     def put(self, data: bytes) -> str:
-        """Keep bytes; returns their digest."""
+        """Keep bytes; returns their digest. Raises StorageError."""
         digest = hashlib.sha256(data).hexdigest()
         self._land(self._place(digest), lambda fd: _write_all(fd, data))
         return f"sha256:{digest}"
 
     def put_file(self, path: Path) -> str:
-        """Keep a copy of a file; returns its digest."""
+        """Keep a copy of a file; returns its digest. Raises StorageError."""
         sha = hashlib.sha256()
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK):
@@ -85,12 +85,15 @@ class Artifacts:
         return gone
 
     def _land(self, place: Path, fill: Callable[[int], None]) -> None:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(place.parent, fcntl.LOCK_SH):  # a sweep must not end what was just found to be there
-            try:
-                os.utime(place)
-            except FileNotFoundError:
-                self._write(place, fill)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with _locked(place.parent, fcntl.LOCK_SH):  # a sweep must not end what was just found to be there
+                try:
+                    os.utime(place)
+                except FileNotFoundError:
+                    self._write(place, fill)
+        except OSError as error:
+            raise StorageError(f"{self.root} takes no file ({error.strerror}): make room or mend it") from None
 
     def _write(self, place: Path, fill: Callable[[int], None]) -> None:
         fd, name = tempfile.mkstemp(dir=place.parent, prefix=_HALF)

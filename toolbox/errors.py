@@ -7,6 +7,7 @@ FarmError
 │   └── Gone                the episode ended or its lease expired
 ├── TaskError               a task folder that cannot be used; names the file and the fix
 ├── ImageError              an image that cannot be built or found; `log` is the end of the build's log
+├── StorageError            the farm's own disk cannot take or give a file
 ├── FarmFull                no room now; `retry_after` says when to ask again, in seconds
 └── SandboxError            a fault of the farm, never of the model
     ├── BackendUnavailable  no engine, no cluster
@@ -78,6 +79,12 @@ class ImageError(FarmError):
     def __init__(self, message: str, *, log: str = "") -> None:
         super().__init__(message)
         self.log = log
+
+
+class StorageError(FarmError):
+    """The farm's own disk cannot take or give a file; the message names the folder and the fix."""
+
+    status = 503
 
 
 class FarmFull(FarmError):

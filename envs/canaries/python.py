@@ -11,6 +11,7 @@ from envfarm.envs.canaries.base import Template
 from envfarm.envs.canaries.python_classes import inherited
 from envfarm.envs.canaries.python_values import is_literal, other_values
 from envfarm.envs.canaries.words import pair
+from envfarm.tasks.python_syntax import parse
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _UNFIT = re.compile(r"skip|xfail|expectedFailure|flaky|\bgiven\b|importorskip", re.I)
@@ -25,7 +26,7 @@ class Python:
     def templates(self, place: str, text: str, tests: Collection[str]) -> list[Template]:
         """Functions without a way out before their end: no return, no yield, nothing that skips."""
         try:
-            tree = ast.parse(text)
+            tree = parse(text)
         except (SyntaxError, ValueError):
             return []
         starts = _line_starts(text)
@@ -117,7 +118,7 @@ def _parsed(source: str) -> tuple[str, _Function, str]:
     shift = source[: len(source) - len(source.lstrip(" \t"))]
     # Only the left edge of code is moved: the lines of a long string keep theirs, or it would change.
     text = source.removeprefix(shift) if not shift else f"if 1:\n{source}"
-    node = ast.parse(text).body[0]
+    node = parse(text).body[0]
     function = node.body[0] if isinstance(node, ast.If) else node
     assert isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
     return text, function, shift

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Iterator, Mapping
 
+from envfarm.tasks.python_syntax import parse
+
 _Classes = Mapping[str, Mapping[str, ast.ClassDef]]
 _DEEPEST = 10  # bases of bases: a class that names itself as its base has no end
 
@@ -27,7 +29,7 @@ def inherited(files: Mapping[str, str], tests: Collection[str]) -> dict[str, lis
 
 def _classes(text: str) -> dict[str, ast.ClassDef]:
     try:
-        return {node.name: node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)}
+        return {node.name: node for node in parse(text).body if isinstance(node, ast.ClassDef)}
     except (SyntaxError, ValueError):
         return {}
 

@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from envfarm.envs.canaries.words import distinct, other_number, pair
+from envfarm.tasks.python_syntax import parse
 
 _LETTERS = "aeiounrtslm"
 _WORD = re.compile(r"[A-Za-z]+|\d+")
@@ -86,7 +87,7 @@ def _words(source: str) -> list[str]:
     """Words and numbers of all constants of a test: what is expected is often a part of what was put in."""
     texts = [
         part.value.decode(errors="replace") if isinstance(part.value, bytes) else str(part.value)
-        for part in ast.walk(ast.parse(source))
+        for part in ast.walk(parse(source))
         if isinstance(part, ast.Constant) and type(part.value) in (str, bytes, int)
     ]
     return sorted({word for text in texts for word in _WORD.findall(text)})
@@ -107,7 +108,7 @@ def _pool(text: str, segment: str, value: Any) -> list[str]:
     """Other constants of the file that could as well stand there: of the same kind, look and about the same length."""
     found = set()
     lines = text.splitlines(keepends=True)
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(parse(text)):
         if isinstance(node, ast.Constant) and type(node.value) is type(value) and node.lineno == node.end_lineno:
             line = lines[node.lineno - 1].encode()
             found.add(line[node.col_offset : node.end_col_offset].decode(errors="replace"))

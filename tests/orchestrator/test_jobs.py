@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +12,9 @@ import pytest
 from envfarm.envs.base import Reward, ScoreContext
 from envfarm.orchestrator import jobs
 from envfarm.orchestrator.farm import Farm
-from envfarm.orchestrator.schemas import Call, EpisodeRequest, FinishRequest, StepRequest
+from envfarm.orchestrator.schemas import Call, EpisodeLimits, EpisodeRequest, FinishRequest, StepRequest
 from envfarm.tasks.spec import Task
-from envfarm.toolbox.errors import SandboxLost, SandboxStartError
+from envfarm.toolbox.errors import SandboxLost, SandboxStartError, StorageError
 from envfarm.toolbox.sandboxes.simulated import SimulatedBackend
 
 
@@ -136,3 +138,28 @@ async def test_a_dead_sandbox_is_not_offered_again(
     id = await ready_to_score(farm)
     await farm.finish(id, FinishRequest())
     assert (await farm.reward(id, wait=10)).value == 1.0
+
+
+async def test_a_reward_waits_for_a_disk_that_is_full(farm: Farm, tmp_path: Path) -> None:
+    id = await ready_to_score(farm)
+    place = tmp_path / "artifacts"
+    if place.exists():
+        shutil.rmtree(place)
+    place.touch()  # nothing can be put where a file is in the way
+    await farm.finish(id, FinishRequest())
+    reward = await farm.reward(id, wait=0.5)
+    assert (reward.status, (await farm.episode(id)).state) == ("pending", "scoring")
+    place.unlink()
+    assert (await farm.reward(id, wait=10)).value == 1.0
+
+
+async def test_a_step_whose_output_found_no_room_gives_it_when_sent_again(farm: Farm, tmp_path: Path) -> None:
+    id = (await farm.create(EpisodeRequest(task_id="toy/one", limits=EpisodeLimits(output_limit=1024))))[0].id
+    request = StepRequest(step_id="s", calls=[Call(name="bash", arguments={"command": f"echo {'x' * 5000}"})])
+    (tmp_path / "artifacts").touch()
+    with pytest.raises(StorageError):
+        await farm.step(id, request)
+    (tmp_path / "artifacts").unlink()
+    view = await farm.step(id, request)
+    assert view is not None
+    assert farm.core.artifacts.get(view.results[0].artifacts["stdout"]) == b"x" * 5000 + b"\n"

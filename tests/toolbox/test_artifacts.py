@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from envfarm.toolbox.artifacts import Artifacts
-from envfarm.toolbox.errors import BadRequest, NotFound
+from envfarm.toolbox.errors import BadRequest, NotFound, StorageError
 
 LONG_AGO = 1e9
 """Seconds since the epoch."""
@@ -74,3 +74,14 @@ def test_what_is_put_while_it_is_swept_stays(tmp_path: Path) -> None:
     finally:
         stop.set()
         thread.join()
+
+
+def test_a_folder_that_takes_nothing_is_named(tmp_path: Path) -> None:
+    (tmp_path / "artifacts").touch()
+    artifacts = Artifacts(tmp_path / "artifacts")
+    with pytest.raises(StorageError, match=r"artifacts takes no file \(Not a directory\)"):
+        artifacts.put(b"data")
+    with pytest.raises(StorageError):
+        artifacts.put_file(tmp_path / "artifacts")
+    (tmp_path / "artifacts").unlink()
+    assert artifacts.get(artifacts.put(b"data")) == b"data"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -69,6 +69,15 @@ class ExecResult:
     stdout_info: Output = field(default_factory=Output)
     stderr_info: Output = field(default_factory=Output)
     session_ended: bool = False  # the command ended its session's shell (exit, exec, kill); the next one starts anew
+
+
+def as_left(result: ExecResult) -> ExecResult:
+    """A result that is asked for again: without the whole outputs that its first caller removed."""
+    left = [
+        info if info.spool is None or info.spool.exists() else replace(info, spool=None)
+        for info in (result.stdout_info, result.stderr_info)
+    ]
+    return replace(result, stdout_info=left[0], stderr_info=left[1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from envfarm.toolbox.errors import ForkUnsupported, SandboxLost
 from envfarm.toolbox.sandboxes import files, scripts
-from envfarm.toolbox.sandboxes.base import OUTPUT_LIMIT, ExecResult, Output, Sandbox, SandboxSpec
+from envfarm.toolbox.sandboxes.base import OUTPUT_LIMIT, ExecResult, Output, Sandbox, SandboxSpec, as_left
 from envfarm.toolbox.sandboxes.replay import History
 from envfarm.toolbox.sandboxes.session import Session
 from envfarm.toolbox.sandboxes.shell import Shell
@@ -111,7 +111,7 @@ class HeldSandbox:
 
     async def _known(self, command_id: str, timeout: float, limit: int) -> ExecResult | None:
         if self._last is not None and self._last[0] == command_id:
-            return self._last[1]
+            return as_left(self._last[1])
         result = await self.shell.recover(command_id, timeout=timeout)
         if result is not None:
             result = shorten(result, limit)

@@ -10,11 +10,10 @@ import io
 import tarfile
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from itertools import count
 
 from envfarm.toolbox.errors import FileProblem, SandboxError, SandboxLost, SandboxSilent
-from envfarm.toolbox.sandboxes.base import OUTPUT_LIMIT, ExecResult, Sandbox, SandboxInfo, SandboxSpec
+from envfarm.toolbox.sandboxes.base import OUTPUT_LIMIT, ExecResult, Sandbox, SandboxInfo, SandboxSpec, as_left
 from envfarm.toolbox.sandboxes.simulated_shell import SimulatedShell
 
 
@@ -142,20 +141,20 @@ class SimulatedSandbox:
     ) -> ExecResult:
         self._check()
         if command_id is not None and self._last is not None and self._last[0] == command_id:
-            return self._last[1]
+            return as_left(self._last[1])
         here = self._sessions.get(session or "") or cwd or self.spec.workdir or "/"
         shell = SimulatedShell(self.files, here, stdin or b"", timeout)
         result = shell.result(command, output_limit, spool)
         if session is not None:
             self._sessions[session] = shell.cwd
         if command_id is not None:
-            self._last = (command_id, _without_spools(result) if result.truncated else result)
+            self._last = (command_id, result)
         return result
 
     async def recover(self, command_id: str, *, timeout: float, output_limit: int = OUTPUT_LIMIT) -> ExecResult | None:
         """The last command's result, if it had that id."""
         self._check()
-        return self._last[1] if self._last is not None and self._last[0] == command_id else None
+        return as_left(self._last[1]) if self._last is not None and self._last[0] == command_id else None
 
     async def read(self, path: str, *, limit: int | None = None) -> bytes:
         """A file's bytes. Raises FileProblem, SandboxLost."""
@@ -237,9 +236,3 @@ class SimulatedSandbox:
             raise SandboxLost(f"sandbox {self.id} is gone", cause="removed")
         if self.silent:
             raise SandboxSilent(f"sandbox {self.id} did not answer")
-
-
-def _without_spools(result: ExecResult) -> ExecResult:
-    """A result to remember: the files of its whole outputs are its first caller's, who ends them."""
-    out, err = (replace(info, spool=None) for info in (result.stdout_info, result.stderr_info))
-    return replace(result, stdout_info=out, stderr_info=err)

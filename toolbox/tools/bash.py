@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from envfarm.toolbox.errors import FileProblem
+from envfarm.toolbox.errors import FileProblem, StorageError
 from envfarm.toolbox.sandboxes.base import ExecResult, Output
 from envfarm.toolbox.tools.base import ToolContext, ToolResult
 from envfarm.toolbox.tools.text import cut_text, decode
@@ -59,15 +59,17 @@ class Bash:
     Arguments: ClassVar[type[BaseModel]] = BashArguments
 
     async def call(self, arguments: Any, context: ToolContext) -> ToolResult:
-        """Run the command. Raises SandboxError."""
+        """Run the command. Raises SandboxError, StorageError: then the same call gives the same result again."""
         timeout = min(arguments.timeout or context.timeout, context.timeout)
         result = await _run(arguments.command, timeout, context)
         try:
             artifacts, notes = await _keep_whole(result, context)
-        finally:
-            for output in (result.stdout_info, result.stderr_info):
-                if output.spool is not None:
-                    await asyncio.to_thread(output.spool.unlink, missing_ok=True)
+        except StorageError:
+            raise  # the whole output stays, for when there is room
+        except BaseException:
+            await _discard(result)
+            raise
+        await _discard(result)
         return ToolResult(
             content=render(result, notes, timeout),
             exit_code=result.exit_code,
@@ -89,6 +91,12 @@ def render(result: ExecResult, notes: dict[str, str], timeout: float) -> str:
         parts.append(f"[exit code {result.exit_code}]")
     parts = [part for part in parts if part]
     return "\n".join([part.removesuffix("\n") for part in parts[:-1]] + parts[-1:]) or "[no output]"
+
+
+async def _discard(result: ExecResult) -> None:
+    for output in (result.stdout_info, result.stderr_info):
+        if output.spool is not None:
+            await asyncio.to_thread(output.spool.unlink, missing_ok=True)
 
 
 async def _run(command: str, timeout: float, context: ToolContext) -> ExecResult:

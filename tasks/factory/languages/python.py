@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from envfarm.tasks.factory.languages.base import Environment, Project, first, shell
+from envfarm.tasks.python_syntax import parse
 from envfarm.tasks.runners.base import Runner
 from envfarm.tasks.runners.pytest import Pytest
 from envfarm.toolbox.errors import ImageError
@@ -162,7 +163,7 @@ def _imported(project: Project) -> set[str]:
         if not name.endswith(".py"):
             continue
         try:
-            tree = ast.parse((project.new / name).read_bytes())
+            tree = parse((project.new / name).read_bytes())
         except (SyntaxError, ValueError):
             continue
         for node in ast.walk(tree):
