@@ -63,6 +63,7 @@ class Forks:
             raise
         finally:
             origin.forking = False
+            origin.renew()
             origin.notify()
         for twin, box in zip(twins, boxes, strict=True):
             twin.sandbox, twin.sandbox_id = box, box.id

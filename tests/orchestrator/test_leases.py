@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from envfarm.orchestrator.run_schemas import RunRequest
-from envfarm.orchestrator.schemas import Call, EpisodeRequest, StepRequest
+from envfarm.orchestrator.schemas import Call, EpisodeRequest, ForkRequest, StepRequest
 from envfarm.toolbox.errors import Gone
 from envfarm.toolbox.sandboxes.simulated import SimulatedBackend
 
@@ -53,6 +53,15 @@ async def test_a_step_that_runs_keeps_its_lease(open_farm: Any, backend: Simulat
     [view] = await farm.create(ONE)
     await farm.episode(view.id, wait=5)
     backend.latency = 1.5
+    assert await farm.step(view.id, TRUE) is not None
+
+
+async def test_copies_that_are_made_keep_the_lease_of_their_origin(open_farm: Any, backend: SimulatedBackend) -> None:
+    farm = await open_farm(lease_seconds=1.0)
+    [view] = await farm.create(ONE)
+    await farm.episode(view.id, wait=5)
+    backend.start_seconds = 2.5
+    assert len(await farm.fork(view.id, ForkRequest(n=2))) == 2
     assert await farm.step(view.id, TRUE) is not None
 
 
