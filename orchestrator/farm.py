@@ -85,7 +85,7 @@ class Farm:
         self.broom = Broom(core)
         keys = Keys(store)
         self._creation = Creation(core, keys, self._admission, self._leases)
-        self._forks = Forks(core, keys, self._leases)
+        self._forks = Forks(core, self._scoring, keys, self._leases)
 
     async def start(self) -> None:
         """Open the store, take back what an earlier process left, and begin to work. Raises FarmError."""

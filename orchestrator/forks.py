@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import String, bindparam, insert, select
 
 from envfarm.orchestrator import queries, servers, tables
+from envfarm.orchestrator.blame import FELL_SILENT
 from envfarm.orchestrator.changes import INSERT_EPISODE, Change
 from envfarm.orchestrator.core import Core
 from envfarm.orchestrator.episodes import Episode, created, happened, new_ids
+from envfarm.orchestrator.jobs import Scoring
 from envfarm.orchestrator.keys import Claim, Keys
 from envfarm.orchestrator.leases import Leases
 from envfarm.orchestrator.schemas import ENDED, ForkRequest
-from envfarm.toolbox.errors import Conflict, FarmError, Gone, SandboxError
+from envfarm.orchestrator.steps import ShuttingDown
+from envfarm.toolbox.errors import Conflict, FarmError, Gone, SandboxError, SandboxLost, SandboxSilent
 from envfarm.toolbox.sandboxes.base import Sandbox
+
+log = logging.getLogger(__name__)
 
 _TWIN, _ORIGIN = bindparam("the_twin", type_=String), bindparam("the_origin", type_=String)
 
@@ -34,14 +41,16 @@ _COPY_ARTIFACTS = _copy(tables.artifacts)
 class Forks:
     """Forks running episodes."""
 
-    def __init__(self, core: Core, keys: Keys, leases: Leases) -> None:
+    def __init__(self, core: Core, scoring: Scoring, keys: Keys, leases: Leases) -> None:
         self.core = core
+        self.scoring = scoring
         self.keys = keys
         self.leases = leases
 
     async def fork(self, id: str, run: str, request: ForkRequest, key: str | None) -> list[str]:
         """The ids of the new episodes, which run and have the origin's steps; with a key, made once.
 
+        An origin that turns out to have lost its sandbox ends, as in a step.
         Raises Conflict (it does not run yet, a step is in flight, the key), Gone, FarmFull, SandboxError, StoreError.
         """
         if key is None:
@@ -52,14 +61,18 @@ class Forks:
     async def _fork(self, id: str, request: ForkRequest, claim: Claim | None) -> list[Episode]:
         origin = await self._origin(id)
         await origin.wait(lambda one: not one.forking, None)
-        sandbox = _at_rest(origin)
+        _at_rest(origin)
         twins = [_twin(origin, one, request) for one in new_ids(request.n)]
         origin.forking = True  # a step that comes now runs when the copies are made
         try:
-            boxes = await self.core.toolbox.fork(sandbox, [twin.id for twin in twins], run=origin.run)
-        except SandboxError:
-            if origin.ended:  # cancelled or expired meanwhile
+            boxes = await self._copies(origin, [twin.id for twin in twins])
+        except SandboxError as error:
+            if origin.state != "running":  # ended meanwhile, and its sandbox with it
                 raise _gone(origin.id, origin.state, origin.reason) from None
+            if self.core.closing:
+                raise ShuttingDown("the server is shutting down; fork again when it is back") from None
+            if isinstance(error, SandboxLost):
+                await self._lost(origin, error)
             raise
         finally:
             origin.forking = False
@@ -69,6 +82,29 @@ class Forks:
             twin.sandbox, twin.sandbox_id = box, box.id
         await self._begin(origin.id, twins, claim)
         return twins
+
+    async def _copies(self, origin: Episode, leases: list[str]) -> list[Sandbox]:
+        """Copies of an origin's sandbox. Raises SandboxLost (the origin's own), FarmFull, other SandboxErrors."""
+        await self._answers(origin)  # else each copy would find out for itself, when its time to start is over
+        return await self.core.toolbox.fork(_sandbox(origin), leases, run=origin.run)
+
+    async def _answers(self, origin: Episode) -> None:
+        """See that an origin's sandbox answers, over a new stream where its own is silent. Raises SandboxLost."""
+        try:
+            await _sandbox(origin).processes()
+        except SandboxSilent as error:
+            log.warning("%s: %s", origin.id, error)
+            if not await self.scoring.blame.attach(origin):
+                raise
+            await _sandbox(origin).processes()
+
+    async def _lost(self, origin: Episode, error: SandboxLost) -> None:
+        """End an episode that has no sandbox to go on in, as a step ends it."""
+        if not isinstance(error, SandboxSilent):
+            await self.core.fail(origin, f"the sandbox was lost ({error.cause}): {error}", lost=error.cause)
+            return
+        with suppress(Conflict):  # ended otherwise; perhaps the agent's doing, and then no way round a score
+            await self.scoring.begin(origin, terminated=False, truncated=True, reason=FELL_SILENT)
 
     async def _origin(self, id: str) -> Episode:
         """The live episode. Raises Gone, Elsewhere."""
@@ -106,8 +142,8 @@ class Forks:
             self.leases.watch(twin)
 
 
-def _at_rest(episode: Episode) -> Sandbox:
-    """The sandbox of an episode that runs and is between two steps. Raises Conflict, Gone, SandboxError."""
+def _at_rest(episode: Episode) -> None:
+    """See that an episode runs and is between two steps. Raises Conflict, Gone."""
     if episode.state in ("queued", "starting"):
         raise Conflict(f"episode {episode.id} is {episode.state}: wait until it runs before you fork it")
     if episode.state != "running":
@@ -118,6 +154,10 @@ def _at_rest(episode: Episode) -> Sandbox:
             f"step {step.step_id!r} (turn {step.turn}) of episode {episode.id} has no result yet: "
             "wait for it, or send it again, before you fork"
         )
+
+
+def _sandbox(episode: Episode) -> Sandbox:
+    """The sandbox of an episode. Raises SandboxError."""
     if episode.sandbox is None:
         raise SandboxError(f"episode {episode.id} has no sandbox")
     return episode.sandbox

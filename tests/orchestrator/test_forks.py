@@ -18,7 +18,7 @@ from envfarm.orchestrator.schemas import (
     ForkRequest,
     StepRequest,
 )
-from envfarm.toolbox.errors import Conflict, FarmFull, Gone, NotFound, SandboxStartError
+from envfarm.toolbox.errors import Conflict, FarmFull, Gone, NotFound, SandboxLost, SandboxSilent, SandboxStartError
 from envfarm.toolbox.sandboxes.simulated import SimulatedBackend
 
 OpenFarm = Callable[..., Awaitable[Farm]]
@@ -141,6 +141,48 @@ async def test_an_episode_that_ends_while_copies_are_made_is_gone(farm: Farm, ba
     with pytest.raises(Gone, match="is cancelled"):
         await forking
     assert farm.toolbox.stats().leased == len(backend.sandboxes) == 0
+
+
+async def test_an_episode_whose_sandbox_is_lost_fails_at_its_fork(farm: Farm, backend: SimulatedBackend) -> None:
+    id = await create(farm)
+    backend.lose(next(iter(backend.sandboxes)))
+    with pytest.raises(SandboxLost):
+        await farm.fork(id, ForkRequest())
+    assert (await farm.episode(id)).state == "failed"
+    reward = await farm.reward(id)
+    assert (reward.status, reward.value) == ("error", None)
+    with pytest.raises(Gone, match="the sandbox was lost"):
+        await farm.fork(id, ForkRequest())
+    assert farm.toolbox.stats().leased == 0
+
+
+async def test_an_episode_whose_sandbox_fell_silent_is_scored_at_its_fork(
+    farm: Farm, backend: SimulatedBackend
+) -> None:
+    id = await create(farm)
+    backend.silence(next(iter(backend.sandboxes)))
+    with pytest.raises(SandboxSilent):
+        await farm.fork(id, ForkRequest())
+    reward = await farm.reward(id, wait=10)
+    assert (reward.status, reward.value) == ("done", 0.0)  # an untouched sandbox answers
+    view = await farm.episode(id)
+    assert (view.truncated, view.reason) == (True, "sandbox")
+
+
+async def test_a_sandbox_that_answers_over_a_new_stream_is_forked(farm: Farm, backend: SimulatedBackend) -> None:
+    id = await create(farm)
+    await farm.step(id, bash("echo 1 > /mark"))
+    backend.silence(next(iter(backend.sandboxes)), for_ever=False)
+    [twin] = await farm.fork(id, ForkRequest())
+    assert [await score(farm, one) for one in (id, twin.id)] == [1.0, 1.0]
+
+
+async def test_a_copy_that_does_not_start_costs_its_origin_nothing(farm: Farm, backend: SimulatedBackend) -> None:
+    id = await create(farm)
+    backend.failures = [SandboxStartError("a fork does not start")]
+    with pytest.raises(SandboxStartError):
+        await farm.fork(id, ForkRequest())
+    assert (await farm.episode(id)).state == "running"
 
 
 async def test_a_farm_without_room_refuses_and_a_failure_leaves_nothing(

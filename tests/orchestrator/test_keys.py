@@ -14,9 +14,7 @@ from envfarm.toolbox.sandboxes.simulated import SimulatedBackend
 ONE = EpisodeRequest(task_id="toy/one")
 
 
-async def test_who_comes_after_a_failure_waits_for_those_who_came_before(
-    farm: Farm, backend: SimulatedBackend
-) -> None:
+async def test_who_comes_after_a_failure_waits_for_those_who_came_before(farm: Farm, backend: SimulatedBackend) -> None:
     id = (await farm.create(ONE))[0].id
     await farm.episode(id, wait=10)
     backend.start_seconds = 0.3
