@@ -7,9 +7,9 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import String, bindparam, insert, select
+from sqlalchemy import String, bindparam, exists, insert, select
 
-from envfarm.orchestrator import queries, servers, tables
+from envfarm.orchestrator import queries, records, servers, tables
 from envfarm.orchestrator.blame import FELL_SILENT
 from envfarm.orchestrator.changes import INSERT_EPISODE, Change
 from envfarm.orchestrator.core import Core
@@ -34,8 +34,10 @@ def _copy(table: Any, *where: Any) -> Any:
     return insert(table).from_select(["episode", *(column.name for column in rest)], rows)
 
 
-_COPY_STEPS = _copy(tables.steps, tables.steps.c.turn < bindparam("the_turn"))
-_COPY_ARTIFACTS = _copy(tables.artifacts)
+# The origin may have gone on when these run: a step that waited for the copies, or its end, is no part of them.
+_BEFORE = tables.steps.c.turn < bindparam("the_turn")
+_COPY_STEPS = _copy(tables.steps, _BEFORE)
+_COPY_ARTIFACTS = _copy(tables.artifacts, exists().where(records.FILE_OF_STEP, _BEFORE))
 
 
 class Forks:
@@ -121,9 +123,9 @@ class Forks:
         core = self.core
         change = Change()
         for twin in twins:
-            copy = {"the_twin": twin.id, "the_origin": origin}
+            copy = {"the_twin": twin.id, "the_origin": origin, "the_turn": twin.turn}
             change.rows.append((INSERT_EPISODE, created(twin, core.owner)))
-            change.rows.append((_COPY_STEPS, {**copy, "the_turn": twin.turn}))
+            change.rows.append((_COPY_STEPS, copy))
             change.rows.append((_COPY_ARTIFACTS, copy))
             about = {"state": twin.state, "task": twin.play.task.id, "fork_of": origin, "turn": twin.turn}
             change.events.append(happened(twin, "episode.state", **about))

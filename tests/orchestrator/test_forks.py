@@ -131,6 +131,28 @@ async def test_a_step_that_comes_while_copies_are_made_is_in_none_of_them(
     assert await score(farm, id) == 1.0
 
 
+async def test_a_fork_has_the_files_of_its_own_steps_only(farm: Farm, backend: SimulatedBackend) -> None:
+    id = await create(farm, limits=EpisodeLimits(output_limit=256))
+    long = f"echo {'x' * 1000}"
+    for turn in range(11):
+        await farm.step(id, bash(long, step_id=str(turn)))
+    kept = (await farm.artifacts_of(id)).items
+    assert [item.name.split("/")[:2] for item in kept] == sorted(["steps", str(turn)] for turn in range(11))
+    backend.start_seconds = 0.3
+    forking = asyncio.create_task(farm.fork(id, ForkRequest(n=2)))
+    await asyncio.sleep(0.1)
+    await farm.finish(id, FinishRequest())  # what is saved for its scoring lies beside its steps' files
+    assert (await farm.reward(id, wait=10)).status == "done"
+    for twin in await forking:
+        assert (await farm.artifacts_of(twin.id)).items == kept
+    backend.start_seconds = 0.0
+    early = await create(farm, limits=EpisodeLimits(output_limit=256))
+    await farm.step(early, bash(long))
+    [twin] = await farm.fork(early, ForkRequest())
+    await farm.step(early, bash(long, step_id="later"))
+    assert [item.name.split("/")[1] for item in (await farm.artifacts_of(twin.id)).items] == ["0"]
+
+
 async def test_an_episode_that_ends_while_copies_are_made_is_gone(farm: Farm, backend: SimulatedBackend) -> None:
     id = await create(farm)
     backend.start_seconds = 0.3
