@@ -16,7 +16,7 @@ from envfarm.envs.base import Environment, Message
 from envfarm.orchestrator import tables
 from envfarm.orchestrator.changes import Change, EventRow
 from envfarm.orchestrator.codec import dump, plain
-from envfarm.orchestrator.schemas import ENDED, Call, EpisodeLimits, EpisodeState, RewardView, StepView
+from envfarm.orchestrator.schemas import ENDED, Call, EpisodeLimits, EpisodeState, EventType, RewardView, StepView
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.errors import Conflict
 from envfarm.toolbox.sandboxes.base import Sandbox
@@ -219,7 +219,7 @@ def move(episode: Recorded, to: EpisodeState, owner: str, **columns: Any) -> Cha
     return Change(guard=(statement, parameters), events=[happened(episode, "episode.state", **data)])
 
 
-def happened(episode: Recorded, type: str, **data: Any) -> EventRow:
+def happened(episode: Recorded, type: EventType, **data: Any) -> EventRow:
     """An event of an episode."""
     return EventRow(type, episode.run, episode.id, time.time(), data)
 
