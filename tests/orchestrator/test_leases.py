@@ -37,15 +37,19 @@ async def test_an_episode_that_nobody_renews_expires(open_farm: Any, backend: Si
 
 async def test_any_call_and_a_heartbeat_renew(open_farm: Any) -> None:
     farm = await open_farm(lease_seconds=1.5)
-    by_call, by_id, by_run = [(await farm.create(ONE, run=run))[0].id for run in ("a", "b", "c")]
+    names = ("episode", "steps", "artifacts", "reward", "id", "run")
+    by_call, by_steps, by_files, by_reward, by_id, by_run = [(await farm.create(ONE, run=one))[0].id for one in names]
     for _ in range(10):
         await asyncio.sleep(0.25)
         await farm.episode(by_call)
+        await farm.steps(by_steps)
+        await farm.artifacts_of(by_files)
+        await farm.reward(by_reward)
         assert (await farm.renew(ids=[by_id, "ep-none"])).gone == ["ep-none"]
-        renewed = await farm.renew(run="c")
+        renewed = await farm.renew(run="run")
         assert renewed.renewed == [by_run]
         assert renewed.lease_expires_at > time.time()
-    assert farm.counts() == {"running": 3}
+    assert farm.counts() == {"running": 6}
 
 
 async def test_a_step_that_runs_keeps_its_lease(open_farm: Any, backend: SimulatedBackend) -> None:
