@@ -169,6 +169,7 @@ def _twin(origin: Episode, id: str, request: ForkRequest) -> Episode:
     """An episode that stands where the origin stands; what it used of its limits is used up."""
     twin = Episode(id, origin.run, origin.play, origin.limits, created_at=time.time())
     twin.state = "running"
+    twin.fork_of = origin.id
     twin.group_id = request.group_id or origin.group_id
     twin.policy_version = request.policy_version or origin.policy_version
     for name in ("started_at", "turn", "last", "errors", "output"):

@@ -87,6 +87,7 @@ class EpisodeView(ViewModel):
     group_id: str | None = None
     rollout_index: int | None = None
     policy_version: str | None = None
+    fork_of: str | None = Field(None, description="the episode that it is a fork of")
     messages: list[MessageView] = Field([])
     tools: list[dict[str, Any]] = Field([])
     limits: EpisodeLimits = EpisodeLimits()
@@ -101,7 +102,7 @@ class EpisodeView(ViewModel):
 
 
 class EpisodesCreated(ViewModel):
-    """The answer to a creation: the group in order of rollout_index."""
+    """The answer to a creation (the group in order of rollout_index) or to a fork."""
 
     episodes: list[EpisodeView]
 

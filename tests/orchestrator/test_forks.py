@@ -248,6 +248,17 @@ async def test_the_event_of_a_fork_names_its_origin(farm: Farm) -> None:
     assert (event.type, event.data["state"], event.data["fork_of"]) == ("episode.state", "running", id)
 
 
+async def test_a_fork_names_its_origin_when_it_has_ended_too(farm: Farm) -> None:
+    id = await create(farm)
+    [twin] = await farm.fork(id, ForkRequest())
+    [second] = await farm.fork(twin.id, ForkRequest())
+    assert (twin.fork_of, second.fork_of) == (id, twin.id)
+    await score(farm, twin.id)
+    listed = {view.id: view.fork_of for view in (await farm.list_episodes()).items}
+    assert listed == {id: None, twin.id: id, second.id: twin.id}
+    assert (await farm.episode(twin.id)).fork_of == id
+
+
 async def test_a_fork_can_be_renewed_and_expires(farm: Farm) -> None:
     await farm.put_run("short", RunRequest(lease_s=0.5))
     id = await create(farm, run="short")
