@@ -7,6 +7,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from envfarm.envs.base import FreshSandboxes
 from envfarm.envs.changes import BUILT, Entry
@@ -39,17 +40,18 @@ class PristineTrees:
 
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[str, str, str | None], Pristine] = OrderedDict()
-        self._reading: dict[tuple[str, str, str | None], asyncio.Lock] = {}  # a group ends at once, with one image
+        # a group ends at once, with one image; weak: a lock is there as long as somebody holds it or waits for it
+        self._reading: WeakValueDictionary[tuple[str, str, str | None], asyncio.Lock] = WeakValueDictionary()
 
     async def read(self, task: Task, spec: SandboxSpec, fresh: FreshSandboxes) -> Pristine:
         """What the image of `spec` holds. Raises SandboxError."""
         farm = task.config.envfarm
         key = (spec.image, farm.repository, farm.runner)
-        async with self._reading.setdefault(key, asyncio.Lock()):
+        lock = self._reading.setdefault(key, asyncio.Lock())
+        async with lock:
             found = self._kept.get(key)
             if found is None:
                 found = self._kept[key] = await _read(task, spec, fresh)
-            self._reading.pop(key, None)
             self._kept.move_to_end(key)
             while sum(kept.size for kept in self._kept.values()) > KEPT:
                 self._kept.popitem(last=False)

@@ -16,7 +16,7 @@ from envfarm.envs.base import Environment, Message
 from envfarm.orchestrator import tables
 from envfarm.orchestrator.changes import Change, EventRow
 from envfarm.orchestrator.codec import dump, plain
-from envfarm.orchestrator.schemas import ENDED, Call, EpisodeLimits, EpisodeState, RewardView, StepView
+from envfarm.orchestrator.schemas import ENDED, Call, EpisodeLimits, EpisodeState, EventType, RewardView, StepView
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.errors import Conflict
 from envfarm.toolbox.sandboxes.base import Sandbox
@@ -96,8 +96,8 @@ class Episode:
     """One live episode. Changed only by the event loop of its owner."""
 
     __slots__ = (
-        "answer", "created_at", "current", "ended_at", "errors", "evidence", "forking", "group_id", "id", "last",
-        "lease_s", "lease_until", "limits", "lock", "output", "play", "policy_version", "reason", "reward",
+        "answer", "created_at", "current", "ended_at", "errors", "evidence", "fork_of", "forking", "group_id", "id",
+        "last", "lease_s", "lease_until", "limits", "lock", "output", "play", "policy_version", "reason", "reward",
         "rollout_index", "run", "sandbox", "sandbox_id", "started_at", "state", "step_ids", "terminated",
         "truncated", "turn", "waiters", "work",
     )  # fmt: skip
@@ -113,6 +113,7 @@ class Episode:
         self.group_id: str | None = None
         self.rollout_index: int | None = None
         self.policy_version: str | None = None
+        self.fork_of: str | None = None
         self.started_at: float | None = None
         self.ended_at: float | None = None
         self.lease_s = 0.0
@@ -219,7 +220,7 @@ def move(episode: Recorded, to: EpisodeState, owner: str, **columns: Any) -> Cha
     return Change(guard=(statement, parameters), events=[happened(episode, "episode.state", **data)])
 
 
-def happened(episode: Recorded, type: str, **data: Any) -> EventRow:
+def happened(episode: Recorded, type: EventType, **data: Any) -> EventRow:
     """An event of an episode."""
     return EventRow(type, episode.run, episode.id, time.time(), data)
 
@@ -239,6 +240,7 @@ def created(episode: Episode, owner: str) -> dict[str, Any]:
         "group_id": episode.group_id,
         "rollout_index": episode.rollout_index,
         "policy_version": episode.policy_version,
+        "fork_of": episode.fork_of,
         "limits": dump(episode.limits.model_dump(exclude_none=True)),
         "terminated": False,
         "truncated": False,

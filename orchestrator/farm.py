@@ -85,7 +85,7 @@ class Farm:
         self.broom = Broom(core)
         keys = Keys(store)
         self._creation = Creation(core, keys, self._admission, self._leases)
-        self._forks = Forks(core, keys, self._leases)
+        self._forks = Forks(core, self._scoring, keys, self._leases)
 
     async def start(self) -> None:
         """Open the store, take back what an earlier process left, and begin to work. Raises FarmError."""
@@ -130,9 +130,8 @@ class Farm:
 
     async def episode(self, id: str, wait: float = 0.0) -> EpisodeView:
         """An episode, after waiting for at most `wait` seconds while it is queued or starting. Raises NotFound."""
-        episode = self.core.live.get(id)
+        episode = self._live(id)
         if episode is not None:
-            episode.renew()
             if wait:
                 await episode.wait(lambda one: one.state not in ("queued", "starting"), wait)
             return live_view(episode)
@@ -160,28 +159,28 @@ class Farm:
         Raises NotFound, Conflict (other calls under the same id, a wrong turn, another step in flight), Gone,
         FarmFull (the run's rate limit), SandboxError.
         """
-        episode = self.core.live.get(id)
+        episode = self._live(id)
         if episode is None:
             return await self._stored.step(id, request.step_id, request)
-        episode.renew()
         return await self._steps.step(episode, request)
 
     async def step_result(self, id: str, step_id: str, wait: float = 0.0) -> StepView | None:
         """The result of a step that was sent; None when it still runs after `wait` seconds. Raises NotFound, Gone."""
-        episode = self.core.live.get(id)
+        episode = self._live(id)
         if episode is None:
             return await self._stored.step(id, step_id, None)
-        episode.renew()
         return await self._steps.result(episode, step_id, wait)
 
     async def steps(self, id: str, *, cursor: str | None = None, limit: int = 100) -> Page[StepRecord]:
         """The steps of an episode in order of turn. Raises NotFound, BadRequest (the cursor)."""
-        await self.episode_run(id)
+        if self._live(id) is None:
+            await self._stored.row(id)
         return await queries.list_steps(self.store, id, cursor=cursor, limit=limit)
 
     async def artifacts_of(self, id: str, *, cursor: str | None = None, limit: int = 100) -> Page[ArtifactView]:
         """Everything that an episode kept, by name. Raises NotFound, BadRequest (the cursor)."""
-        await self.episode_run(id)
+        if self._live(id) is None:
+            await self._stored.row(id)
         return await queries.list_artifacts(self.store, id, cursor=cursor, limit=limit)
 
     async def finish(self, id: str, request: FinishRequest) -> EpisodeView:
@@ -192,7 +191,7 @@ class Farm:
         """
         if request.reason == "abort":
             return await self._cancel(id, "given up by its caller")
-        episode = self.core.live.get(id)
+        episode = self._live(id)
         if episode is None:
             await self._stored.ended(id)
             view = await self._stored.view(id)
@@ -227,9 +226,8 @@ class Farm:
 
     async def reward(self, id: str, wait: float = 0.0) -> RewardView:
         """The reward of an episode, after waiting for it for at most `wait` seconds. Raises NotFound."""
-        episode = self.core.live.get(id)
+        episode = self._live(id)
         if episode is not None:
-            episode.renew()
             await episode.wait(lambda one: one.reward is not None, wait)
             return episode.reward or pending(live_view(episode, whole=False))
         deadline = time.monotonic() + wait
@@ -337,6 +335,13 @@ class Farm:
         for episode in self.core.live.values():
             counts[episode.state] = counts.get(episode.state, 0) + 1
         return counts
+
+    def _live(self, id: str) -> Episode | None:
+        """A live episode that a call is about, which renews its lease."""
+        episode = self.core.live.get(id)
+        if episode is not None:
+            episode.renew()
+        return episode
 
     async def _cancel(self, id: str, why: str) -> EpisodeView:
         episode = self.core.live.get(id)

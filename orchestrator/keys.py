@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakValueDictionary
 
 from sqlalchemy import Executable, bindparam, select
 
@@ -50,15 +51,15 @@ class Keys:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._busy: dict[tuple[str, str], asyncio.Lock] = {}
+        # weak: a lock is there as long as somebody holds it or waits for it, and no longer
+        self._busy: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     async def once(self, claim: Claim, make: Callable[[], Awaitable[list[Episode]]]) -> list[str]:
         """The ids of the episodes that a claim made, now or before; `make` stores its row.
 
         Raises Conflict (the key was used with another body), and what `make` raises.
         """
-        place = claim.run, claim.key
-        lock = self._busy.setdefault(place, asyncio.Lock())
+        lock = self._busy.setdefault((claim.run, claim.key), asyncio.Lock())
         async with lock:
             try:
                 known = await self._known(claim)
@@ -68,8 +69,6 @@ class Keys:
                 known = await self._known(claim)
                 if known is None:
                     raise
-            finally:
-                self._busy.pop(place, None)
         return known
 
     async def _known(self, claim: Claim) -> list[str] | None:

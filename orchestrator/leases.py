@@ -52,8 +52,8 @@ class Leases:
             episode = self.core.live.get(id)
             if episode is None or episode.state == "scoring":
                 continue
-            if episode.current is not None and episode.current.done is not None and not episode.current.done.done():
-                episode.renew()  # a step that runs is a sign of life
+            if episode.forking or _in_step(episode):
+                episode.renew()  # a sign of life: nobody can be asked to renew what waits for us
             if episode.lease_until <= now:
                 await self._end(episode)
             elif _warn_at(episode) <= now:
@@ -80,6 +80,10 @@ class Leases:
         await servers.beat(core.store, core.owner)
         if not core.store.sqlite:  # another server may have set quotas
             await core.load_runs()
+
+
+def _in_step(episode: Episode) -> bool:
+    return episode.current is not None and episode.current.done is not None and not episode.current.done.done()
 
 
 def _warn_at(episode: Episode) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from sqlalchemy import Executable, and_, bindparam, select, update
+from sqlalchemy import Executable, String, and_, bindparam, cast, literal_column, select, update
 
 from envfarm.orchestrator import tables
 from envfarm.orchestrator.changes import INSERT_ARTIFACT, INSERT_STEP, Change
@@ -19,6 +19,10 @@ ONE_STEP = select(tables.steps).where(_THIS)
 _DONE_SO_FAR = update(tables.steps).where(_THIS).values(results=bindparam("new_results"))
 _names = ("results", "terminated", "truncated", "reason", "finished_at")
 _DONE = update(tables.steps).where(_THIS).values(**{name: bindparam(f"new_{name}") for name in _names})
+
+_name = literal_column("'steps/'").concat(cast(tables.steps.c.turn, String)).concat(literal_column("'/%'"))
+FILE_OF_STEP = and_(tables.artifacts.c.episode == tables.steps.c.episode, tables.artifacts.c.name.like(_name))
+"""Whether a row of `artifacts` is of a row of `steps`: by its name, as `_files` makes it."""
 
 
 def started(episode: Episode, step: Step) -> Change:

@@ -6,7 +6,7 @@ Requests refuse unknown fields. Answers are built by the farm from what it store
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -15,6 +15,17 @@ from envfarm.orchestrator.schema_base import MAX_INT, Id, Name, RequestModel, Vi
 EpisodeState = Literal["queued", "starting", "running", "scoring", "scored", "failed", "expired", "cancelled"]
 FinishReason = Literal["model", "length", "context", "abort"]
 RewardStatus = Literal["pending", "done", "error", "invalid"]
+EventType = Literal[
+    "episode.state",
+    "step.started",
+    "step.finished",
+    "episode.collected",
+    "reward.ready",
+    "lease.expiring",
+    "lease.expired",
+    "quota.throttled",
+    "pod.lost",
+]
 
 ENDED: frozenset[str] = frozenset({"scored", "failed", "expired", "cancelled"})
 """States that an episode never leaves."""
@@ -76,6 +87,7 @@ class EpisodeView(ViewModel):
     group_id: str | None = None
     rollout_index: int | None = None
     policy_version: str | None = None
+    fork_of: str | None = Field(None, description="the episode that it is a fork of")
     messages: list[MessageView] = Field([])
     tools: list[dict[str, Any]] = Field([])
     limits: EpisodeLimits = EpisodeLimits()
@@ -90,7 +102,7 @@ class EpisodeView(ViewModel):
 
 
 class EpisodesCreated(ViewModel):
-    """The answer to a creation: the group in order of rollout_index."""
+    """The answer to a creation (the group in order of rollout_index) or to a fork."""
 
     episodes: list[EpisodeView]
 
@@ -269,7 +281,7 @@ class Event(ViewModel):
     """Something that happened; `id` rises and is what Last-Event-ID resumes after."""
 
     id: int
-    type: str = Field(description="episode.state, step.started, step.finished, reward.ready, lease.expired, pod.lost")
+    type: str = Field(description=", ".join(get_args(EventType)))  # a newer server may have written others
     run: str
     episode: str | None = None
     at: float

@@ -25,6 +25,7 @@ class Elsewhere(FarmError):
     """Another server drives this episode."""
 
     status = 421
+    retryable = False  # here; its own server answers
 
 
 async def sign_on(store: Store, owner: str) -> None:

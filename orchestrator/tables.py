@@ -42,7 +42,7 @@ runs = Table(
     Column("created_at", Double, nullable=False),
 )
 
-requests = Table(  # idempotency keys of creations
+requests = Table(  # idempotency keys of creations and forks
     "requests",
     metadata,
     Column("run", String(200), primary_key=True),
@@ -76,6 +76,7 @@ episodes = Table(
     Column("started_at", Double),
     Column("ended_at", Double),
     Column("deleted_at", Double),
+    Column("fork_of", String(40)),  # its origin's id, which may be deleted by now
     Index("ix_episodes_run", "run", "id"),
     Index("ix_episodes_owner", "owner", "state"),
     Index("ix_episodes_deleted_at", "deleted_at"),

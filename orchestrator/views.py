@@ -33,6 +33,7 @@ def live_view(episode: Episode, *, whole: bool = True) -> EpisodeView:
         group_id=episode.group_id,
         rollout_index=episode.rollout_index,
         policy_version=episode.policy_version,
+        fork_of=episode.fork_of,
         limits=episode.limits,
         created_at=episode.created_at,
         started_at=episode.started_at,
@@ -48,7 +49,7 @@ def live_view(episode: Episode, *, whole: bool = True) -> EpisodeView:
 
 def row_view(row: Any, turn: int, reward: RewardView | None, play: Play | None) -> EpisodeView:
     """An episode as its row has it."""
-    names = ("id", "run", "task", "kind", "state", "group_id", "rollout_index", "policy_version")
+    names = ("id", "run", "task", "kind", "state", "group_id", "rollout_index", "policy_version", "fork_of")
     more = ("created_at", "started_at", "ended_at", "terminated", "truncated", "reason")
     view = EpisodeView.model_construct(
         **{name: getattr(row, name) for name in (*names, *more)},

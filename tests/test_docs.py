@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from typer.main import get_command
@@ -17,6 +17,7 @@ from typer.main import get_command
 import envfarm
 from envfarm.orchestrator.cli.app import app
 from envfarm.orchestrator.routes import ROUTES
+from envfarm.orchestrator.schemas import EventType
 from envfarm.orchestrator.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -79,6 +80,14 @@ def test_every_setting_is_documented_with_its_default_and_meaning() -> None:
             shown = str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
             assert row[1] == f"`{shown}`", name
     assert set(re.findall(r"^\| `([a-z_]+)` \|", page, re.MULTILINE)) == set(Settings.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("page", "start"), [("http", "is a stream of server-sent events:"), ("episodes", "## Events\n")]
+)
+def test_every_event_is_documented(page: str, start: str) -> None:
+    listed = (ROOT / f"docs/{page}.md").read_text().partition(start)[2].partition(" Ids rise")[0]
+    assert re.findall(r"`([a-z.]+)`", listed) == list(get_args(EventType))
 
 
 def test_every_endpoint_is_documented() -> None:

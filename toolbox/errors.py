@@ -123,6 +123,8 @@ class ForkUnsupported(SandboxError):
 class SandboxLost(SandboxError):
     """The sandbox died under us; `cause` is one of killed, oom, removed, engine, stream, silent."""
 
+    retryable = False  # its episode ends with it
+
     def __init__(self, message: str, *, cause: str) -> None:
         super().__init__(message)
         self.cause = cause

@@ -151,6 +151,25 @@ async def test_the_pristine_tree_is_read_once_and_in_a_sandbox_of_its_own(contex
     assert len(begun) == 3  # the tests, and the same on the untouched code
 
 
+async def test_a_pristine_tree_that_cannot_be_read_is_read_by_the_next_who_waits(context):
+    whole, begun = context.fresh, []
+
+    @asynccontextmanager
+    async def failing_once(spec):
+        begun.append(spec)
+        if len(begun) == 1:
+            raise SandboxError("no sandbox")
+        async with whole(spec) as sandbox:
+            yield sandbox
+
+    context.fresh = failing_once
+    environment = SweEnvironment()
+    waiting = [environment.collect(TASK, context) for _ in range(3)]
+    ended = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(one) for one in ended] == [SandboxError, dict, dict]
+    assert len(begun) == 2
+
+
 async def test_without_its_sandbox_the_farm_cannot_tell(context):
     sandbox, context.sandbox = context.sandbox, None
     with pytest.raises(SandboxLost, match="its changes with it"):

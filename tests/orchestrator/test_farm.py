@@ -379,8 +379,9 @@ async def test_what_another_server_drives_is_seen_but_not_touched(open_farm: Any
     await here.episode(id, wait=10)
     assert (await there.episode(id)).state == "running"
     for touch in (there.step(id, bash("true")), there.finish(id, FinishRequest()), there.cancel(id), there.delete(id)):
-        with pytest.raises(Elsewhere, match="driven by another server, here; send it there"):
+        with pytest.raises(Elsewhere, match="driven by another server, here; send it there") as refused:
             await touch
+        assert not refused.value.retryable
     waiting = asyncio.create_task(there.reward(id, wait=10))
     await here.step(id, bash("echo 1 > /mark"))
     await here.finish(id, FinishRequest())

@@ -18,7 +18,7 @@ from envfarm.orchestrator.schemas import (
     ForkRequest,
     StepRequest,
 )
-from envfarm.toolbox.errors import Conflict, FarmFull, Gone, NotFound, SandboxStartError
+from envfarm.toolbox.errors import Conflict, FarmFull, Gone, NotFound, SandboxLost, SandboxSilent, SandboxStartError
 from envfarm.toolbox.sandboxes.simulated import SimulatedBackend
 
 OpenFarm = Callable[..., Awaitable[Farm]]
@@ -131,6 +131,28 @@ async def test_a_step_that_comes_while_copies_are_made_is_in_none_of_them(
     assert await score(farm, id) == 1.0
 
 
+async def test_a_fork_has_the_files_of_its_own_steps_only(farm: Farm, backend: SimulatedBackend) -> None:
+    id = await create(farm, limits=EpisodeLimits(output_limit=256))
+    long = f"echo {'x' * 1000}"
+    for turn in range(11):
+        await farm.step(id, bash(long, step_id=str(turn)))
+    kept = (await farm.artifacts_of(id)).items
+    assert [item.name.split("/")[:2] for item in kept] == sorted(["steps", str(turn)] for turn in range(11))
+    backend.start_seconds = 0.3
+    forking = asyncio.create_task(farm.fork(id, ForkRequest(n=2)))
+    await asyncio.sleep(0.1)
+    await farm.finish(id, FinishRequest())  # what is saved for its scoring lies beside its steps' files
+    assert (await farm.reward(id, wait=10)).status == "done"
+    for twin in await forking:
+        assert (await farm.artifacts_of(twin.id)).items == kept
+    backend.start_seconds = 0.0
+    early = await create(farm, limits=EpisodeLimits(output_limit=256))
+    await farm.step(early, bash(long))
+    [twin] = await farm.fork(early, ForkRequest())
+    await farm.step(early, bash(long, step_id="later"))
+    assert [item.name.split("/")[1] for item in (await farm.artifacts_of(twin.id)).items] == ["0"]
+
+
 async def test_an_episode_that_ends_while_copies_are_made_is_gone(farm: Farm, backend: SimulatedBackend) -> None:
     id = await create(farm)
     backend.start_seconds = 0.3
@@ -141,6 +163,48 @@ async def test_an_episode_that_ends_while_copies_are_made_is_gone(farm: Farm, ba
     with pytest.raises(Gone, match="is cancelled"):
         await forking
     assert farm.toolbox.stats().leased == len(backend.sandboxes) == 0
+
+
+async def test_an_episode_whose_sandbox_is_lost_fails_at_its_fork(farm: Farm, backend: SimulatedBackend) -> None:
+    id = await create(farm)
+    backend.lose(next(iter(backend.sandboxes)))
+    with pytest.raises(SandboxLost):
+        await farm.fork(id, ForkRequest())
+    assert (await farm.episode(id)).state == "failed"
+    reward = await farm.reward(id)
+    assert (reward.status, reward.value) == ("error", None)
+    with pytest.raises(Gone, match="the sandbox was lost"):
+        await farm.fork(id, ForkRequest())
+    assert farm.toolbox.stats().leased == 0
+
+
+async def test_an_episode_whose_sandbox_fell_silent_is_scored_at_its_fork(
+    farm: Farm, backend: SimulatedBackend
+) -> None:
+    id = await create(farm)
+    backend.silence(next(iter(backend.sandboxes)))
+    with pytest.raises(SandboxSilent):
+        await farm.fork(id, ForkRequest())
+    reward = await farm.reward(id, wait=10)
+    assert (reward.status, reward.value) == ("done", 0.0)  # an untouched sandbox answers
+    view = await farm.episode(id)
+    assert (view.truncated, view.reason) == (True, "sandbox")
+
+
+async def test_a_sandbox_that_answers_over_a_new_stream_is_forked(farm: Farm, backend: SimulatedBackend) -> None:
+    id = await create(farm)
+    await farm.step(id, bash("echo 1 > /mark"))
+    backend.silence(next(iter(backend.sandboxes)), for_ever=False)
+    [twin] = await farm.fork(id, ForkRequest())
+    assert [await score(farm, one) for one in (id, twin.id)] == [1.0, 1.0]
+
+
+async def test_a_copy_that_does_not_start_costs_its_origin_nothing(farm: Farm, backend: SimulatedBackend) -> None:
+    id = await create(farm)
+    backend.failures = [SandboxStartError("a fork does not start")]
+    with pytest.raises(SandboxStartError):
+        await farm.fork(id, ForkRequest())
+    assert (await farm.episode(id)).state == "running"
 
 
 async def test_a_farm_without_room_refuses_and_a_failure_leaves_nothing(
@@ -182,6 +246,17 @@ async def test_the_event_of_a_fork_names_its_origin(farm: Farm) -> None:
         if event.episode == twin.id:
             break
     assert (event.type, event.data["state"], event.data["fork_of"]) == ("episode.state", "running", id)
+
+
+async def test_a_fork_names_its_origin_when_it_has_ended_too(farm: Farm) -> None:
+    id = await create(farm)
+    [twin] = await farm.fork(id, ForkRequest())
+    [second] = await farm.fork(twin.id, ForkRequest())
+    assert (twin.fork_of, second.fork_of) == (id, twin.id)
+    await score(farm, twin.id)
+    listed = {view.id: view.fork_of for view in (await farm.list_episodes()).items}
+    assert listed == {id: None, twin.id: id, second.id: twin.id}
+    assert (await farm.episode(twin.id)).fork_of == id
 
 
 async def test_a_fork_can_be_renewed_and_expires(farm: Farm) -> None:

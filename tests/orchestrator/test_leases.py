@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from envfarm.orchestrator.run_schemas import RunRequest
-from envfarm.orchestrator.schemas import Call, EpisodeRequest, StepRequest
+from envfarm.orchestrator.schemas import Call, EpisodeRequest, ForkRequest, StepRequest
 from envfarm.toolbox.errors import Gone
 from envfarm.toolbox.sandboxes.simulated import SimulatedBackend
 
@@ -37,15 +37,19 @@ async def test_an_episode_that_nobody_renews_expires(open_farm: Any, backend: Si
 
 async def test_any_call_and_a_heartbeat_renew(open_farm: Any) -> None:
     farm = await open_farm(lease_seconds=1.5)
-    by_call, by_id, by_run = [(await farm.create(ONE, run=run))[0].id for run in ("a", "b", "c")]
+    names = ("episode", "steps", "artifacts", "reward", "id", "run")
+    by_call, by_steps, by_files, by_reward, by_id, by_run = [(await farm.create(ONE, run=one))[0].id for one in names]
     for _ in range(10):
         await asyncio.sleep(0.25)
         await farm.episode(by_call)
+        await farm.steps(by_steps)
+        await farm.artifacts_of(by_files)
+        await farm.reward(by_reward)
         assert (await farm.renew(ids=[by_id, "ep-none"])).gone == ["ep-none"]
-        renewed = await farm.renew(run="c")
+        renewed = await farm.renew(run="run")
         assert renewed.renewed == [by_run]
         assert renewed.lease_expires_at > time.time()
-    assert farm.counts() == {"running": 3}
+    assert farm.counts() == {"running": 6}
 
 
 async def test_a_step_that_runs_keeps_its_lease(open_farm: Any, backend: SimulatedBackend) -> None:
@@ -53,6 +57,15 @@ async def test_a_step_that_runs_keeps_its_lease(open_farm: Any, backend: Simulat
     [view] = await farm.create(ONE)
     await farm.episode(view.id, wait=5)
     backend.latency = 1.5
+    assert await farm.step(view.id, TRUE) is not None
+
+
+async def test_copies_that_are_made_keep_the_lease_of_their_origin(open_farm: Any, backend: SimulatedBackend) -> None:
+    farm = await open_farm(lease_seconds=1.0)
+    [view] = await farm.create(ONE)
+    await farm.episode(view.id, wait=5)
+    backend.start_seconds = 2.5
+    assert len(await farm.fork(view.id, ForkRequest(n=2))) == 2
     assert await farm.step(view.id, TRUE) is not None
 
 

@@ -216,8 +216,8 @@ async def test_a_database_that_goes_away_is_said_to_all_who_wait(tmp_path: Path)
 async def test_an_older_database_is_migrated_with_what_it_holds(database: str) -> None:
     first = Store(database)
     await first.open()
-    older = "ALTER TABLE episodes ADD COLUMN priority INTEGER DEFAULT 0 NOT NULL"
-    await first.write(Change(rows=[(text(older), {})]))
+    for older in ("ADD COLUMN priority INTEGER DEFAULT 0 NOT NULL", "DROP COLUMN fork_of"):
+        await first.write(Change(rows=[(text(f"ALTER TABLE episodes {older}"), {})]))
     columns = "id, run, task, task_digest, kind, state, owner, limits, terminated, truncated, created_at"
     row = "'ep-1', 'r', 't', 'd', 'k', 'queued', 'me', '{}', false, false, 1.0"
     await first.write(Change(rows=[(text(f"INSERT INTO episodes ({columns}) VALUES ({row})"), {})]))
@@ -226,7 +226,7 @@ async def test_an_older_database_is_migrated_with_what_it_holds(database: str) -
     second = Store(database)
     await second.open()
     [kept] = await second.rows(select(tables.episodes))
-    assert (kept.id, kept.limits) == ("ep-1", "{}")
+    assert (kept.id, kept.limits, kept.fork_of) == ("ep-1", "{}", None)
     async with second.read() as connection:
         names = await connection.run_sync(lambda sync: {one["name"] for one in inspect(sync).get_columns("episodes")})
     assert "priority" not in names

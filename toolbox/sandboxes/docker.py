@@ -84,7 +84,7 @@ class DockerSandbox(HeldSandbox):
         except asyncio.CancelledError:  # the engine cannot be stopped half-way: what it makes is removed afterwards
             await asyncio.wait([work])
             if not work.cancelled() and work.exception() is None:
-                await asyncio.gather(*(twin.close() for twin in work.result()))
+                await self._discard(work.result())
             raise
 
     async def _fork(self, leases: Sequence[str]) -> list[Sandbox]:
@@ -101,15 +101,20 @@ class DockerSandbox(HeldSandbox):
             try:
                 await docker_fork.checkpoint(api, folder, self._id, made)
             except SandboxError:
-                await asyncio.gather(*(twin.close() for twin in twins))
+                await self._discard(twins)
                 raise
             sessions = [replace(session) for session in self._sessions.values()]
         restored = await asyncio.gather(*(twin._go_on(folder, sessions) for twin in twins), return_exceptions=True)
         for error in restored:
             if error is not None:
-                await asyncio.gather(*(twin.close() for twin in twins))
+                await self._discard(twins)
                 raise error
         return list(twins)
+
+    async def _discard(self, twins: Sequence[Sandbox]) -> None:
+        """Remove forks that nobody gets."""
+        await asyncio.gather(*(twin.detach() for twin in twins))
+        await docker_fork.discard(self._backend.api, [twin.id for twin in twins])
 
     async def _go_on(self, folder: Path, sessions: Sequence[Session]) -> None:
         """Be the fork that this container was made for. Raises SandboxStartError, BackendUnavailable."""

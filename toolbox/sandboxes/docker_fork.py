@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,8 @@ from typing import Any
 from envfarm.toolbox.errors import ForkUnsupported, SandboxError
 from envfarm.toolbox.sandboxes.base import SandboxSpec
 from envfarm.toolbox.sandboxes.docker_client import DockerApi
+
+logger = logging.getLogger(__name__)
 
 _NAME = "fork"
 _TIMEOUT = 300.0
@@ -54,9 +57,17 @@ async def create(api: DockerApi, container: str, labels: Sequence[Mapping[str, s
     twins = [one for one in made if isinstance(one, str)]
     for error in made:
         if isinstance(error, BaseException):
-            await asyncio.gather(*(api.remove(twin) for twin in twins))
+            await discard(api, twins)
             raise error
     return twins
+
+
+async def discard(api: DockerApi, twins: Sequence[str]) -> None:
+    """Remove twins that nobody gets; one that stays is logged, for the caller must hear of what went wrong before."""
+    removed = await asyncio.gather(*(api.remove(twin) for twin in twins), return_exceptions=True)
+    for twin, error in zip(twins, removed, strict=True):
+        if error is not None:
+            logger.warning("cannot remove %s, which the farm's next start does: %s", twin, error)
 
 
 async def checkpoint(api: DockerApi, containers: Path, container: str, twins: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from envfarm.orchestrator.farm import Farm
 from envfarm.orchestrator.steps import ShuttingDown
-from envfarm.toolbox.errors import BackendUnavailable, FarmError, SandboxLost
+from envfarm.toolbox.errors import BackendUnavailable, FarmError, SandboxStartError
 
 Api = Any
 pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -152,7 +152,7 @@ async def test_an_engine_that_is_away_is_retryable(api: Api, backend: Any) -> No
     [
         (BackendUnavailable("no engine answers"), "5"),
         (ShuttingDown("the server is shutting down"), "5"),
-        (SandboxLost("killed", cause="oom"), None),
+        (SandboxStartError("the engine refused"), None),
     ],
 )
 async def test_a_503_says_when_the_same_call_can_succeed(
@@ -166,6 +166,15 @@ async def test_a_503_says_when_the_same_call_can_succeed(
     assert (answer.status, answer.error["type"], answer.error["retryable"]) == (503, "infra_error", True)
     assert answer.error["message"] == str(error)
     assert answer.headers.get("Retry-After") == retry_after
+
+
+async def test_a_lost_sandbox_is_not_to_be_tried_again(api: Api, backend: Any) -> None:
+    id = await api.running()
+    backend.lose(next(iter(backend.sandboxes)))
+    answer = await api.step(id, "true")
+    assert (answer.status, answer.error["type"], answer.error["retryable"]) == (503, "infra_error", False)
+    assert "Retry-After" not in answer.headers
+    assert (await api.step(id, "true")).status == 410
 
 
 async def test_what_nobody_foresaw_is_an_answer_without_secrets(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import docker
 import pytest
 import pytest_asyncio
 
-from envfarm.toolbox.errors import ForkUnsupported, SandboxError, SandboxLost
+from envfarm.toolbox.errors import ForkUnsupported, SandboxError, SandboxLost, SandboxStartError
 from envfarm.toolbox.sandboxes.base import Limits, Network, Sandbox, SandboxSpec
 from envfarm.toolbox.sandboxes.docker import DockerBackend
 from envfarm.toolbox.sandboxes.docker_fork import lacking
@@ -178,6 +179,52 @@ async def test_a_fork_that_fails_or_is_cancelled_leaves_nothing(backend: DockerB
     with pytest.raises(SandboxError):
         await origin.fork(["a", "b"])
     assert await leases(backend) == ["origin"]
+
+
+async def test_what_went_wrong_is_told_also_when_the_copies_cannot_be_removed(
+    backend: DockerBackend, docker_busybox: str
+) -> None:
+    origin = await start(backend, docker_busybox)
+    refusals = {b"?checkpoint=": b"no start here", b"DELETE ": b"no removal here"}
+    server = await asyncio.start_server(partial(pass_on, backend.url.removeprefix("unix://"), refusals), "127.0.0.1", 0)
+    through = DockerBackend("tcp://{}:{}".format(*server.sockets[0].getsockname()))
+    same = await through.attach(origin.id)
+    with pytest.raises(SandboxStartError, match="no start here"):
+        await same.fork(["a", "b"])
+    assert await leases(backend) == ["a", "b", "origin"]
+    refusals.clear()
+    await through.reap(OWNER, keep=[origin.id])  # as the next start does
+    assert await leases(backend) == ["origin"]
+    await same.detach()
+    await through.close()
+    server.close()
+
+
+async def pass_on(
+    engine: str, refusals: dict[bytes, bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """Pass one request on to an engine's socket, unless its first line holds what is refused."""
+
+    async def copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        while data := await source.read(65536):
+            target.write(data)
+            await target.drain()
+        target.close()
+
+    head = await reader.readuntil(b"\r\n\r\n")
+    line, _, rest = head.partition(b"\r\n")
+    for part, why in refusals.items():
+        if part in line:
+            body = b'{"message": "%s"}' % why
+            lines = (b"HTTP/1.1 500 no", b"Content-Type: application/json", b"Connection: close", b"", body)
+            writer.write(b"\r\n".join(lines))
+            writer.close()
+            return
+    from_engine, to_engine = await asyncio.open_unix_connection(engine)
+    alone = b"" if b"upgrade" in rest.lower() else b"Connection: close\r\n"  # one request for each connection
+    kept = rest.replace(b"Connection: keep-alive\r\n", alone) if b"keep-alive" in rest else alone + rest
+    to_engine.write(line + b"\r\n" + kept)
+    await asyncio.gather(copy(reader, to_engine), copy(from_engine, writer), return_exceptions=True)
 
 
 async def test_what_cannot_be_forked_says_what_is_missing(
