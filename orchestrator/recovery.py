@@ -92,6 +92,7 @@ class Recovery:
         episode = Episode(row.id, row.run, play, EpisodeLimits(**load(row.limits)), created_at=row.created_at)
         episode.state = row.state
         for name in (
+            "fork_of",
             "group_id",
             "rollout_index",
             "policy_version",

@@ -234,7 +234,7 @@ async def test_forks_are_taken_back_by_the_next_farm(open_farm: OpenFarm, backen
     await farm.close()
     farm = await open_farm()
     view = await farm.episode(twin.id)
-    assert (view.state, view.turn, len(backend.sandboxes)) == ("running", 1, 2)
+    assert (view.state, view.turn, view.fork_of, len(backend.sandboxes)) == ("running", 1, id, 2)
     assert await farm.step(twin.id, bash("cat /mark", step_id="t")) is not None
     assert await score(farm, twin.id) == 1.0
 
