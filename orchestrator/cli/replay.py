@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from envfarm.orchestrator.cli import REFUSED
 from envfarm.orchestrator.cli.episodes import SERVER, fetch
 from envfarm.orchestrator.cli.flags import with_settings
 from envfarm.orchestrator.cli.output import console, emit_json
@@ -54,7 +55,7 @@ def replay(
     else:
         console.print(f"{record['id']}: the same up to {difference}", soft_wrap=True, markup=False)
     if not done.matches:
-        raise typer.Exit(1)
+        raise typer.Exit(REFUSED)
 
 
 async def _replay(settings: Settings, record: dict[str, Any]) -> Replay:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from envfarm.orchestrator.cli import UNABLE
 from envfarm.orchestrator.cli.flags import with_settings
 from envfarm.orchestrator.cli.output import console, emit_json, table
 from envfarm.orchestrator.cli.places import ROOTS, find_task, with_folder
@@ -28,7 +29,7 @@ def shell(
     else:
         table([done], ["task", "reward", "parts", "seconds", "reason"])
     if done["reward"] is None:
-        raise typer.Exit(3)
+        raise typer.Exit(UNABLE)
 
 
 async def _shell(settings: Settings, id: str) -> dict[str, Any]:

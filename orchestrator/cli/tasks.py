@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from envfarm.orchestrator.cli import factory
+from envfarm.orchestrator.cli import REFUSED, factory
 from envfarm.orchestrator.cli.flags import with_settings
 from envfarm.orchestrator.cli.output import console, emit_json, table
 from envfarm.orchestrator.cli.places import ROOTS
@@ -99,7 +99,7 @@ def validate(
     unsound = sum(not verdict.sound for verdict in verdicts)
     console.print(f"{len(verdicts) - unsound} of {len(verdicts)} tasks are sound")
     if unsound:
-        raise typer.Exit(1)
+        raise typer.Exit(REFUSED)
 
 
 def _registry(settings: Settings, folders: Sequence[Path] | None) -> Registry:
