@@ -23,7 +23,7 @@ from pydantic_settings import (
 
 from envfarm.toolbox.errors import BadRequest
 from envfarm.toolbox.explain import Place, dotted, explain
-from envfarm.toolbox.sandboxes.base import Isolation, Network
+from envfarm.toolbox.sandboxes.base import Isolation
 
 PREFIX = "ENVFARM_"
 FILE = "envfarm.toml"
@@ -108,7 +108,7 @@ class Settings(BaseSettings):
         description="engine's address, `unix:///FILE` or `tcp://HOST:PORT`; default: DOCKER_HOST, else local",
     )
     isolation: Isolation = Field("runc", description="of tasks that ask for none: `runc` or `gvisor`")
-    network: Network = Field("none", description="of tasks that ask for none: `none`, `allowlist` or `public`")
+    network: Literal["none", "public"] = Field("none", description="of tasks that ask for none: `none` or `public`")
     capacity: int = Field(32, ge=1, description="sandboxes that may live at once")
     warm: int = Field(1, ge=0, description="idle sandboxes kept ready for each image in use")
     queue: int = Field(10_000, ge=0, description="episodes of a run that may wait for a sandbox")
