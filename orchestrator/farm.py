@@ -143,10 +143,10 @@ class Farm:
                 return view
             await asyncio.sleep(_POLL)
 
-    async def episode_run(self, id: str) -> str:
-        """The run of an episode. Raises NotFound."""
+    async def episode_run(self, id: str, *, deleted: bool = False) -> str:
+        """The run of an episode; `deleted`: also of one that was deleted lately. Raises NotFound."""
         episode = self.core.live.get(id)
-        return episode.run if episode is not None else (await self._stored.row(id)).run
+        return episode.run if episode is not None else (await self._stored.row(id, deleted=deleted)).run
 
     async def list_episodes(
         self, *, run: str | None = None, state: str | None = None, cursor: str | None = None, limit: int = 100
@@ -218,9 +218,14 @@ class Farm:
         return await self._cancel(id, "cancelled by its caller")
 
     async def delete(self, id: str) -> None:
-        """Cancel an episode if it lives and forget it: from now on there is nothing of that id. Raises NotFound."""
+        """Cancel an episode if it lives and forget it: from now on there is nothing of that id.
+
+        Again, it changes nothing, for as long as deleted episodes are kept. Raises NotFound.
+        """
         if id in self.core.live:
             await self.cancel(id)
+        elif (await self._stored.row(id, deleted=True)).deleted_at is not None:
+            return
         else:
             await self._stored.ended(id)
         await self.store.write(Change(rows=[(_DELETE, {"the_id": id, "now": time.time()})]))
