@@ -69,13 +69,13 @@ class Farm:
         images: Images,
         artifacts: Artifacts,
         owner: str,
-        settings: FarmSettings | None = None,
+        settings: FarmSettings,
     ) -> None:
         self.store = store
         self.toolbox = toolbox
         self.registry = registry
         self.artifacts = artifacts
-        self.core = core = Core(store, backend, toolbox, registry, images, artifacts, owner, settings or FarmSettings())
+        self.core = core = Core(store, backend, toolbox, registry, images, artifacts, owner, settings)
         self._scoring = Scoring(core)
         self._steps = Steps(core, self._scoring)
         self._stored = Stored(core, self._steps)

@@ -108,14 +108,14 @@ async def replay(
     images: Images,
     artifacts: Artifacts,
     owner: str,
-    settings: FarmSettings | None = None,
+    settings: FarmSettings,
 ) -> Replay:
     """Make an episode's calls again, up to the first difference, and score what they leave. Raises FarmError."""
     record = recorded(episode)
     started = time.monotonic()
     done = Replay()
     async with Player(backend, images, artifacts, owner=owner).start(task) as playing:
-        done.difference = await _steps(record, playing, done, settings or FarmSettings())
+        done.difference = await _steps(record, playing, done, settings)
         done.results = playing.results
         if done.matches and record.reward is not None and record.reward.status == "done":
             done.reward = await playing.score()
