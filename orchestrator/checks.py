@@ -19,9 +19,9 @@ import requests
 from docker.errors import DockerException
 
 from envfarm.orchestrator.auth import loopback
+from envfarm.orchestrator.errors import StoreError
 from envfarm.orchestrator.settings import Settings
 from envfarm.orchestrator.store import Store
-from envfarm.orchestrator.store_errors import StoreError
 from envfarm.orchestrator.wire import open_registry
 from envfarm.toolbox.errors import TaskError
 from envfarm.toolbox.sandboxes.docker_fork import lacking

@@ -17,11 +17,11 @@ from envfarm.orchestrator.changes import Change
 from envfarm.orchestrator.codec import load
 from envfarm.orchestrator.endings import end_columns, ending, verdict
 from envfarm.orchestrator.episodes import Episode, Play, happened, move
+from envfarm.orchestrator.errors import StoreError
 from envfarm.orchestrator.events import Hub
 from envfarm.orchestrator.run_schemas import RunRequest
 from envfarm.orchestrator.schemas import EpisodeState, RewardView
 from envfarm.orchestrator.store import Store
-from envfarm.orchestrator.store_errors import StoreError
 from envfarm.tasks.registry import Registry
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.artifacts import Artifacts

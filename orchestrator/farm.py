@@ -17,6 +17,7 @@ from envfarm.orchestrator.core import Core, FarmSettings
 from envfarm.orchestrator.creation import Creation
 from envfarm.orchestrator.endings import verdict
 from envfarm.orchestrator.episodes import Episode
+from envfarm.orchestrator.errors import StoreError
 from envfarm.orchestrator.events import follow
 from envfarm.orchestrator.forks import Forks
 from envfarm.orchestrator.jobs import Scoring
@@ -42,7 +43,6 @@ from envfarm.orchestrator.schemas import (
 )
 from envfarm.orchestrator.steps import Steps
 from envfarm.orchestrator.store import Store
-from envfarm.orchestrator.store_errors import StoreError
 from envfarm.orchestrator.stored import Stored
 from envfarm.orchestrator.task_schemas import TaskStats, TaskView, ToolFormat, ToolSchema
 from envfarm.orchestrator.views import live_view, pending, task_view

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from envfarm.orchestrator.auth import Auth, Caller, Forbidden
+from envfarm.orchestrator.auth import Auth, Caller
+from envfarm.orchestrator.errors import Forbidden
 from envfarm.orchestrator.inflight import IN_FLIGHT
 from envfarm.orchestrator.metrics import Metrics
 from envfarm.orchestrator.schemas import ErrorBody

@@ -15,16 +15,11 @@ from aiohttp import web
 
 from envfarm.orchestrator.app import make_app, make_runner
 from envfarm.orchestrator.auth import loopback
-from envfarm.orchestrator.identity import DataInUse
-from envfarm.orchestrator.settings import Settings, SettingsError
+from envfarm.orchestrator.errors import DataInUse, PortBusy, SettingsError
+from envfarm.orchestrator.settings import Settings
 from envfarm.orchestrator.wire import open_farm
-from envfarm.toolbox.errors import FarmError
 
 _ANNOUNCED = "server.json"
-
-
-class PortBusy(FarmError):
-    """Something else listens on the port."""
 
 
 @dataclass(frozen=True, slots=True)

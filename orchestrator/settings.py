@@ -21,7 +21,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from envfarm.toolbox.errors import BadRequest
+from envfarm.orchestrator.errors import SettingsError
 from envfarm.toolbox.explain import Place, dotted, explain
 from envfarm.toolbox.sandboxes.base import Isolation
 
@@ -39,10 +39,6 @@ BASE_IMAGES = {
     "node:*": "envfarm/node:1",
     "busybox:*": "envfarm/busybox:1",
 }
-
-
-class SettingsError(BadRequest):
-    """A setting that cannot be used; the message names where it stands and the fix."""
 
 
 def _items(value: Any) -> Any:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from envfarm.orchestrator.settings import PREFIX, Settings, SettingsError, load
+from envfarm.orchestrator.errors import SettingsError
+from envfarm.orchestrator.settings import PREFIX, Settings, load
 
 
 @pytest.fixture(autouse=True)
