@@ -8,7 +8,7 @@ import time
 
 from envfarm.orchestrator.core import Core
 from envfarm.orchestrator.episodes import Episode, Play
-from envfarm.orchestrator.store_errors import StoreError
+from envfarm.orchestrator.errors import StoreError
 from envfarm.toolbox.errors import Conflict, FarmFull, ImageError, SandboxError, StorageError
 from envfarm.toolbox.sandboxes.base import Sandbox, SandboxSpec
 

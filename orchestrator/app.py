@@ -20,14 +20,12 @@ from envfarm.orchestrator.sse import STREAMS, shut_down
 if TYPE_CHECKING:
     from envfarm.orchestrator.farm import Farm
 
-BODY_LIMIT = 8 << 20
-"""Bytes of a request's body."""
 
-
-def make_app(farm: Farm, *, tokens: Sequence[str] = (), body_limit: int = BODY_LIMIT) -> web.Application:
+def make_app(farm: Farm, *, body_limit: int, tokens: Sequence[str] = ()) -> web.Application:
     """The application over a farm that somebody else starts and closes.
 
-    Tokens are `TOKEN`, or `TOKEN:RUN` for one run only; without any, only this machine is answered.
+    `body_limit` is in bytes. Tokens are `TOKEN`, or `TOKEN:RUN` for one run only; without any, only this machine is
+    answered.
     """
     app = web.Application(middlewares=[boundary], client_max_size=body_limit)
     app[FARM] = farm

@@ -8,21 +8,8 @@ from functools import lru_cache
 from hashlib import sha256
 from ipaddress import ip_address
 
+from envfarm.orchestrator.errors import Forbidden, Unauthorized
 from envfarm.toolbox.errors import BadRequest
-
-
-class Unauthorized(BadRequest):
-    """No token, or one that is not known."""
-
-    type = "unauthorized"
-    status = 401
-
-
-class Forbidden(BadRequest):
-    """The token is known, but not for this."""
-
-    type = "forbidden"
-    status = 403
 
 
 @dataclass(frozen=True, slots=True)

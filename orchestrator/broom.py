@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import time
 from pathlib import Path
@@ -41,7 +42,7 @@ class Broom:
 
     async def run(self) -> None:
         """Sweep for ever."""
-        files = 0.0
+        files = -math.inf
         while True:
             await asyncio.sleep(_ROWS)
             try:
@@ -68,7 +69,7 @@ class Broom:
         A file is there before its row: `keep_files` must be longer than whatever lies between the two.
         """
         artifacts, before = self.core.artifacts, now - self.core.settings.keep_files
-        if not artifacts.root.exists() or not self._ours():
+        if not await asyncio.to_thread(self._ours):
             return
         gone = 0
         for shelf in await asyncio.to_thread(artifacts.shelves):
@@ -85,6 +86,8 @@ class Broom:
     def _ours(self) -> bool:
         """Whether it is this database that says which files are wanted: with another one, all would go."""
         url, mark = self.core.store.url, self.core.artifacts.root / _MARK
+        if not mark.parent.exists():  # nothing was ever put: there is nothing to end
+            return False
         name = f"{url.host}:{url.port}/{url.database}"
         if self.core.store.sqlite:  # as seen from here, so that both can be moved together
             name = os.path.relpath(Path(url.database or "").absolute(), mark.parent.absolute())

@@ -18,9 +18,10 @@ import docker
 import requests
 from docker.errors import DockerException
 
+from envfarm.orchestrator.auth import loopback
+from envfarm.orchestrator.errors import StoreError
 from envfarm.orchestrator.settings import Settings
 from envfarm.orchestrator.store import Store
-from envfarm.orchestrator.store_errors import StoreError
 from envfarm.orchestrator.wire import open_registry
 from envfarm.toolbox.errors import TaskError
 from envfarm.toolbox.sandboxes.docker_fork import lacking
@@ -175,7 +176,7 @@ def _tasks(settings: Settings) -> Finding:
 def _access(settings: Settings) -> Finding:
     if settings.tokens:
         return Finding("access", "ok", f"{len(settings.tokens)} bearer tokens")
-    if settings.host in {"127.0.0.1", "::1", "localhost"}:
+    if loopback(settings.host):
         return Finding("access", "ok", "no token, and only this machine can reach the port")
     return Finding("access", "missing", f"no token, and {settings.host} can be reached", "set ENVFARM_TOKENS")
 

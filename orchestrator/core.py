@@ -17,11 +17,11 @@ from envfarm.orchestrator.changes import Change
 from envfarm.orchestrator.codec import load
 from envfarm.orchestrator.endings import end_columns, ending, verdict
 from envfarm.orchestrator.episodes import Episode, Play, happened, move
+from envfarm.orchestrator.errors import StoreError
 from envfarm.orchestrator.events import Hub
 from envfarm.orchestrator.run_schemas import RunRequest
 from envfarm.orchestrator.schemas import EpisodeState, RewardView
 from envfarm.orchestrator.store import Store
-from envfarm.orchestrator.store_errors import StoreError
 from envfarm.tasks.registry import Registry
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.artifacts import Artifacts
@@ -40,13 +40,13 @@ _PLAYS = 4096  # tasks whose tools and messages are kept in memory
 
 @dataclass(frozen=True, slots=True)
 class FarmSettings:
-    """The farm's own settings. Times are in seconds."""
+    """The farm's own settings. Times are in seconds. What a user can set has its default in `Settings` alone."""
 
-    lease_seconds: float = 120.0
-    max_turns: int = 200
-    step_timeout: float = 120.0
-    episode_timeout: float = 3600.0
-    output_limit: int = 65536
+    lease_seconds: float
+    max_turns: int
+    step_timeout: float
+    episode_timeout: float
+    output_limit: int
     start_attempts: int = 3
     score_attempts: int = 3
     keep_deleted: float = 3600.0

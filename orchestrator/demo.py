@@ -22,10 +22,9 @@ from envfarm.orchestrator import policies
 from envfarm.orchestrator.checks import engine
 from envfarm.orchestrator.cli.output import console, table
 from envfarm.orchestrator.cli.remote import connect
-from envfarm.orchestrator.owners import owner
 from envfarm.orchestrator.replay import replay
 from envfarm.orchestrator.settings import Settings, load
-from envfarm.orchestrator.wire import farm_settings, open_artifacts, open_backend, open_images, open_registry
+from envfarm.orchestrator.wire import farm_settings, open_images, open_player, open_registry
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.errors import FarmError
 from envfarm.trainers.client import Client, ClientError, Json
@@ -199,20 +198,8 @@ async def _replay(sound: Sequence[Row], client: Client, settings: Settings) -> b
         return False
     id, task = sound[0].episode, sound[0].task
     episode = {**await client.episode(id), "steps": [step async for step in client.steps(id)]}
-    backend = open_backend(settings)
-    try:
-        async with owner(settings.data, "demo", backend) as label, open_images(settings) as images:
-            played = await replay(
-                episode,
-                task,
-                backend=backend,
-                images=images,
-                artifacts=open_artifacts(settings),
-                owner=label,
-                settings=farm_settings(settings),
-            )
-    finally:
-        await backend.close()
+    async with open_player(settings, "demo") as player:
+        played = await replay(episode, task, player=player, settings=farm_settings(settings))
     result = "matches" if played.matches else f"differs: {played.difference}"
     _say(f"replay of {id} ({task.id}): {played.steps} steps, {result}")
     return played.matches

@@ -17,6 +17,7 @@ from envfarm.orchestrator.core import Core, FarmSettings
 from envfarm.orchestrator.creation import Creation
 from envfarm.orchestrator.endings import verdict
 from envfarm.orchestrator.episodes import Episode
+from envfarm.orchestrator.errors import StoreError
 from envfarm.orchestrator.events import follow
 from envfarm.orchestrator.forks import Forks
 from envfarm.orchestrator.jobs import Scoring
@@ -42,7 +43,6 @@ from envfarm.orchestrator.schemas import (
 )
 from envfarm.orchestrator.steps import Steps
 from envfarm.orchestrator.store import Store
-from envfarm.orchestrator.store_errors import StoreError
 from envfarm.orchestrator.stored import Stored
 from envfarm.orchestrator.task_schemas import TaskStats, TaskView, ToolFormat, ToolSchema
 from envfarm.orchestrator.views import live_view, pending, task_view
@@ -69,13 +69,13 @@ class Farm:
         images: Images,
         artifacts: Artifacts,
         owner: str,
-        settings: FarmSettings | None = None,
+        settings: FarmSettings,
     ) -> None:
         self.store = store
         self.toolbox = toolbox
         self.registry = registry
         self.artifacts = artifacts
-        self.core = core = Core(store, backend, toolbox, registry, images, artifacts, owner, settings or FarmSettings())
+        self.core = core = Core(store, backend, toolbox, registry, images, artifacts, owner, settings)
         self._scoring = Scoring(core)
         self._steps = Steps(core, self._scoring)
         self._stored = Stored(core, self._steps)
@@ -142,10 +142,10 @@ class Farm:
                 return view
             await asyncio.sleep(_POLL)
 
-    async def episode_run(self, id: str) -> str:
-        """The run of an episode. Raises NotFound."""
+    async def episode_run(self, id: str, *, deleted: bool = False) -> str:
+        """The run of an episode; `deleted`: also of one that was deleted lately. Raises NotFound."""
         episode = self.core.live.get(id)
-        return episode.run if episode is not None else (await self._stored.row(id)).run
+        return episode.run if episode is not None else (await self._stored.row(id, deleted=deleted)).run
 
     async def list_episodes(
         self, *, run: str | None = None, state: str | None = None, cursor: str | None = None, limit: int = 100
@@ -217,9 +217,14 @@ class Farm:
         return await self._cancel(id, "cancelled by its caller")
 
     async def delete(self, id: str) -> None:
-        """Cancel an episode if it lives and forget it: from now on there is nothing of that id. Raises NotFound."""
+        """Cancel an episode if it lives and forget it: from now on there is nothing of that id.
+
+        Again, it changes nothing, for as long as deleted episodes are kept. Raises NotFound.
+        """
         if id in self.core.live:
             await self.cancel(id)
+        elif (await self._stored.row(id, deleted=True)).deleted_at is not None:
+            return
         else:
             await self._stored.ended(id)
         await self.store.write(Change(rows=[(_DELETE, {"the_id": id, "now": time.time()})]))

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from envfarm.orchestrator.auth import Auth, Caller, Forbidden
+from envfarm.orchestrator.auth import Auth, Caller
+from envfarm.orchestrator.errors import Forbidden
 from envfarm.orchestrator.inflight import IN_FLIGHT
 from envfarm.orchestrator.metrics import Metrics
 from envfarm.orchestrator.schemas import ErrorBody
@@ -57,15 +58,15 @@ class Request(Generic[Q, B]):
         """A part of the path."""
         return self.http.match_info[name]
 
-    async def episode(self) -> str:
+    async def episode(self, *, deleted: bool = False) -> str:
         """The id of the path's episode. Raises NotFound, also when the caller may not know of it."""
         id = self.path("id")
-        await self.may_see(id)
+        await self.may_see(id, deleted=deleted)
         return id
 
-    async def may_see(self, id: str) -> None:
-        """Raise NotFound unless the caller may see an episode."""
-        if self.caller.run is not None and await self.farm.episode_run(id) != self.caller.run:
+    async def may_see(self, id: str, *, deleted: bool = False) -> None:
+        """Raise NotFound unless the caller may see an episode; `deleted`: also one that was deleted lately."""
+        if self.caller.run is not None and await self.farm.episode_run(id, deleted=deleted) != self.caller.run:
             raise NotFound(f"no episode {id}")
 
     def run(self, asked: str | None) -> str | None:

@@ -7,11 +7,7 @@ import os
 import uuid
 from pathlib import Path
 
-from envfarm.toolbox.errors import FarmError
-
-
-class DataInUse(FarmError):
-    """Another server works in this data folder."""
+from envfarm.orchestrator.errors import DataInUse
 
 
 class Identity:

@@ -15,7 +15,7 @@ from envfarm.orchestrator.codec import dump
 from envfarm.orchestrator.core import Core
 from envfarm.orchestrator.endings import verdict
 from envfarm.orchestrator.episodes import Episode, happened
-from envfarm.orchestrator.store_errors import StoreError
+from envfarm.orchestrator.errors import StoreError
 from envfarm.toolbox.errors import Conflict, SandboxError, SandboxLost, StorageError
 from envfarm.toolbox.sandboxes.base import Sandbox
 

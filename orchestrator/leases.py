@@ -12,7 +12,7 @@ from envfarm.orchestrator.changes import Change
 from envfarm.orchestrator.core import Core
 from envfarm.orchestrator.endings import verdict
 from envfarm.orchestrator.episodes import Episode, happened
-from envfarm.orchestrator.store_errors import StoreError
+from envfarm.orchestrator.errors import StoreError
 from envfarm.toolbox.errors import Conflict
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from envfarm.envs.base import Environment, Images, Reward, ScoreContext, environment
-from envfarm.orchestrator.core import FarmSettings
 from envfarm.orchestrator.schemas import Call
+from envfarm.orchestrator.settings import Settings
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.artifacts import Artifacts
 from envfarm.toolbox.prepare import start_prepared
@@ -18,7 +18,7 @@ from envfarm.toolbox.sandboxes.base import Backend, Sandbox, SandboxSpec
 from envfarm.toolbox.tools.base import ToolContext, ToolResult
 from envfarm.toolbox.tools.call import call_tool
 
-OUTPUT_LIMIT = FarmSettings().output_limit
+OUTPUT_LIMIT = Settings().output_limit
 _TIMEOUT = 1800.0  # seconds for one call where the task sets no time for its agent
 
 

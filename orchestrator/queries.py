@@ -25,15 +25,16 @@ _TURN = (
     .scalar_subquery()
     .label("turn")
 )
-_EPISODES = select(tables.episodes, _TURN).where(_E.deleted_at.is_(None))
+_KEPT = select(tables.episodes, _TURN)
+_EPISODES = _KEPT.where(_E.deleted_at.is_(None))
 _REWARDS = select(tables.rewards, _E.task, _E.group_id, _E.rollout_index, _E.policy_version, _E.truncated).join(
     tables.episodes, _E.id == _R.episode
 )
 
 
-async def episode_row(store: Store, id: str) -> Any:
-    """The row of an episode that was not deleted, with its turn; None when there is none."""
-    rows = await store.rows(_EPISODES.where(_E.id == id))
+async def episode_row(store: Store, id: str, *, deleted: bool = False) -> Any:
+    """The row of an episode, with its turn; None when there is none. `deleted`: also of one deleted lately."""
+    rows = await store.rows((_KEPT if deleted else _EPISODES).where(_E.id == id))
     return rows[0] if rows else None
 
 

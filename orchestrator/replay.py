@@ -10,15 +10,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from envfarm.envs.base import Images, Reward
+from envfarm.envs.base import Reward
 from envfarm.orchestrator.core import FarmSettings
 from envfarm.orchestrator.play import Player, Playing
 from envfarm.orchestrator.schemas import Call, CallResult, EpisodeLimits
 from envfarm.tasks.spec import Task
-from envfarm.toolbox.artifacts import Artifacts
 from envfarm.toolbox.errors import BadRequest
 from envfarm.toolbox.explain import explain
-from envfarm.toolbox.sandboxes.base import Backend
 from envfarm.toolbox.tools.base import ToolResult
 
 _COMPARED = ("content", "exit_code", "is_error", "truncated", "timed_out")
@@ -104,18 +102,15 @@ async def replay(
     episode: Mapping[str, Any],
     task: Task,
     *,
-    backend: Backend,
-    images: Images,
-    artifacts: Artifacts,
-    owner: str,
-    settings: FarmSettings | None = None,
+    player: Player,
+    settings: FarmSettings,
 ) -> Replay:
     """Make an episode's calls again, up to the first difference, and score what they leave. Raises FarmError."""
     record = recorded(episode)
     started = time.monotonic()
     done = Replay()
-    async with Player(backend, images, artifacts, owner=owner).start(task) as playing:
-        done.difference = await _steps(record, playing, done, settings or FarmSettings())
+    async with player.start(task) as playing:
+        done.difference = await _steps(record, playing, done, settings)
         done.results = playing.results
         if done.matches and record.reward is not None and record.reward.status == "done":
             done.reward = await playing.score()

@@ -8,8 +8,8 @@ from sqlalchemy import bindparam, select, text, update
 
 from envfarm.orchestrator import tables
 from envfarm.orchestrator.changes import Change
+from envfarm.orchestrator.errors import Elsewhere
 from envfarm.orchestrator.store import Store
-from envfarm.toolbox.errors import FarmError
 
 _SILENT = 60.0  # seconds without a heartbeat after which a server is told as gone
 
@@ -19,13 +19,6 @@ _SIGN_ON = text(
 )
 _BEAT = update(tables.servers).where(tables.servers.c.id == bindparam("the_id")).values(heartbeat_at=bindparam("now"))
 _HEARD = select(tables.servers.c.heartbeat_at).where(tables.servers.c.id == bindparam("the_id"))
-
-
-class Elsewhere(FarmError):
-    """Another server drives this episode."""
-
-    status = 421
-    retryable = False  # here; its own server answers
 
 
 async def sign_on(store: Store, owner: str) -> None:

@@ -14,17 +14,12 @@ from pathlib import Path
 from aiohttp import web
 
 from envfarm.orchestrator.app import make_app, make_runner
-from envfarm.orchestrator.identity import DataInUse
-from envfarm.orchestrator.settings import Settings, SettingsError
+from envfarm.orchestrator.auth import loopback
+from envfarm.orchestrator.errors import DataInUse, PortBusy, SettingsError
+from envfarm.orchestrator.settings import Settings
 from envfarm.orchestrator.wire import open_farm
-from envfarm.toolbox.errors import FarmError
 
-LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 _ANNOUNCED = "server.json"
-
-
-class PortBusy(FarmError):
-    """Something else listens on the port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +48,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
     Raises PortBusy, SettingsError (open to the network without a token), and what `open_farm` raises.
     """
     tokens = [token.get_secret_value() for token in settings.tokens]
-    if not tokens and settings.host not in LOOPBACK:
+    if not tokens and not loopback(settings.host):
         raise SettingsError(
             f"host: {settings.host} can be reached from outside and no token is asked for; "
             "set ENVFARM_TOKENS, or host = 127.0.0.1"

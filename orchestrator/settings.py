@@ -21,9 +21,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from envfarm.toolbox.errors import BadRequest
+from envfarm.orchestrator.errors import SettingsError
 from envfarm.toolbox.explain import Place, dotted, explain
-from envfarm.toolbox.sandboxes.base import Isolation, Network
+from envfarm.toolbox.sandboxes.base import Isolation
 
 PREFIX = "ENVFARM_"
 FILE = "envfarm.toml"
@@ -39,10 +39,6 @@ BASE_IMAGES = {
     "node:*": "envfarm/node:1",
     "busybox:*": "envfarm/busybox:1",
 }
-
-
-class SettingsError(BadRequest):
-    """A setting that cannot be used; the message names where it stands and the fix."""
 
 
 def _items(value: Any) -> Any:
@@ -108,7 +104,7 @@ class Settings(BaseSettings):
         description="engine's address, `unix:///FILE` or `tcp://HOST:PORT`; default: DOCKER_HOST, else local",
     )
     isolation: Isolation = Field("runc", description="of tasks that ask for none: `runc` or `gvisor`")
-    network: Network = Field("none", description="of tasks that ask for none: `none`, `allowlist` or `public`")
+    network: Literal["none", "public"] = Field("none", description="of tasks that ask for none: `none` or `public`")
     capacity: int = Field(32, ge=1, description="sandboxes that may live at once")
     warm: int = Field(1, ge=0, description="idle sandboxes kept ready for each image in use")
     queue: int = Field(10_000, ge=0, description="episodes of a run that may wait for a sandbox")

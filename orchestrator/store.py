@@ -19,7 +19,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from envfarm.orchestrator.changes import LAST_EVENT, LOCK, Batch, Change
-from envfarm.orchestrator.store_errors import StoreError, advice
+from envfarm.orchestrator.errors import StoreError
+from envfarm.orchestrator.store_errors import advice
 from envfarm.orchestrator.writer import Writer
 
 _MIGRATIONS = Path(__file__).parent / "migrations"

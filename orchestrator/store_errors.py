@@ -15,21 +15,12 @@ from sqlalchemy.exc import (
     StatementError,
 )
 
+from envfarm.orchestrator.errors import StoreError, Unwritable
 from envfarm.toolbox.errors import Conflict, FarmError
 
+__all__ = ["StoreError", "Unwritable", "advice", "failure", "is_down"]
+
 log = logging.getLogger(__name__)
-
-
-class StoreError(FarmError):
-    """The database cannot be used; the message is one line that names the fix."""
-
-    status = 503
-
-
-class Unwritable(FarmError):
-    """The database can be used, but not take this change: a fault of ours, and the same again next time."""
-
-    retryable = False
 
 
 def is_down(error: BaseException) -> bool:

@@ -19,9 +19,9 @@ class Stored:
         self.core = core
         self._steps = steps
 
-    async def row(self, id: str) -> Any:
-        """The row of an episode. Raises NotFound."""
-        row = await queries.episode_row(self.core.store, id)
+    async def row(self, id: str, *, deleted: bool = False) -> Any:
+        """The row of an episode; `deleted`: also of one that was deleted lately. Raises NotFound."""
+        row = await queries.episode_row(self.core.store, id, deleted=deleted)
         if row is None:
             raise NotFound(f"no episode {id!r}")
         return row

@@ -11,6 +11,8 @@ from envfarm.orchestrator.core import FarmSettings
 from envfarm.orchestrator.farm import Farm
 from envfarm.orchestrator.gate import leak_gate
 from envfarm.orchestrator.identity import Identity
+from envfarm.orchestrator.owners import owner
+from envfarm.orchestrator.play import Player
 from envfarm.orchestrator.settings import Settings
 from envfarm.orchestrator.store import Store
 from envfarm.tasks.images import TaskImages
@@ -49,11 +51,30 @@ def open_backend(settings: Settings) -> Backend:
     return DockerBackend(settings.docker_url)
 
 
-def open_builder(settings: Settings) -> DockerImages:
-    """What builds and finds images."""
-    return DockerImages(
+@asynccontextmanager
+async def owned_backend(settings: Settings, use: str) -> AsyncIterator[tuple[Backend, str]]:
+    """A back end for a command and the owner of what it starts there (envfarm.orchestrator.owners), for the block.
+
+    Raises BackendUnavailable.
+    """
+    backend = open_backend(settings)
+    try:
+        async with owner(settings.data, use, backend) as label:
+            yield backend, label
+    finally:
+        await backend.close()
+
+
+@asynccontextmanager
+async def open_builder(settings: Settings) -> AsyncIterator[DockerImages]:
+    """What builds and finds images; builds under way are stopped at the end of the block."""
+    builder = DockerImages(
         settings.docker_url, remap=settings.base_images, ca_bundle=settings.trusted, logs=settings.data / "builds"
     )
+    try:
+        yield builder
+    finally:
+        await builder.close()
 
 
 @asynccontextmanager
@@ -62,11 +83,15 @@ async def open_images(settings: Settings) -> AsyncIterator[Images]:
     if settings.backend != "docker":
         yield HostImages()
         return
-    builder = open_builder(settings)
-    try:
-        yield TaskImages(builder, gate=leak_gate(lambda: open_backend(settings), settings.data))
-    finally:
-        await builder.close()
+    async with open_builder(settings) as builder:
+        yield TaskImages(builder, gate=leak_gate(lambda: owned_backend(settings, "gate")))
+
+
+@asynccontextmanager
+async def open_player(settings: Settings, use: str) -> AsyncIterator[Player]:
+    """What plays episodes in this process for a command; `use` as in `owned_backend`. Raises BackendUnavailable."""
+    async with owned_backend(settings, use) as (backend, label), open_images(settings) as images:
+        yield Player(backend, images, open_artifacts(settings), owner=label)
 
 
 def open_artifacts(settings: Settings) -> Artifacts:

@@ -7,7 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from envfarm.orchestrator.changes import Change
-from envfarm.orchestrator.store_errors import StoreError, failure, is_down
+from envfarm.orchestrator.errors import StoreError
+from envfarm.orchestrator.store_errors import failure, is_down
 from envfarm.toolbox.errors import Conflict, FarmError
 
 log = logging.getLogger(__name__)

@@ -40,6 +40,7 @@ def load(path: Path, *, id: str | None = None) -> Task:
     if config.envfarm.kind == "swe":
         _check_swe(path, config.envfarm)
     _check_live(path, config)
+    _check_network(path, config)
     name = id or path.resolve().name
     return Task(id=name, path=path, instruction=_text(path / "instruction.md"), config=config, digest=digest(path))
 
@@ -187,6 +188,24 @@ def _check_live(path: Path, config: TaskConfig) -> None:
         raise TaskError(
             f"{path / 'task.toml'}: [envfarm] services_survive needs [agent] user, a user of the image that is not "
             "root: a root agent's processes could reach the tests"
+        )
+
+
+def _check_network(path: Path, config: TaskConfig) -> None:
+    """Hosts cannot be filtered: neither a closed nor an open network is what such a task asks for."""
+    tables = {
+        "agent": config.agent,
+        "environment": config.environment,
+        "verifier": config.verifier,
+        "verifier.environment": config.verifier.environment,
+    }
+    for name, table in tables.items():
+        if table is None or not (table.network_mode == "allowlist" or table.allowed_hosts):
+            continue
+        key = "network_mode" if table.network_mode == "allowlist" else "allowed_hosts"
+        raise TaskError(
+            f"{path / 'task.toml'}: [{name}] {key}: no back end can filter hosts; "
+            'write network_mode = "no-network" or "public", without allowed_hosts'
         )
 
 

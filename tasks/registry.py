@@ -7,13 +7,16 @@ import os
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Literal
 
 from envfarm.tasks.folder import load
 from envfarm.tasks.spec import NetworkMode, Task
 from envfarm.toolbox.errors import NotFound, TaskError
-from envfarm.toolbox.sandboxes.base import Isolation, Network
+from envfarm.toolbox.sandboxes.base import Isolation
 
-_MODES: dict[Network, NetworkMode] = {"none": "no-network", "allowlist": "allowlist", "public": "public"}
+DefaultNetwork = Literal["none", "public"]
+
+_MODES: dict[DefaultNetwork, NetworkMode] = {"none": "no-network", "public": "public"}
 
 
 def samples() -> Path:
@@ -48,7 +51,9 @@ class Registry:
     Raises TaskError when a root is missing or two folders have one id.
     """
 
-    def __init__(self, roots: Sequence[Path] = (), *, isolation: Isolation = "runc", network: Network = "none") -> None:
+    def __init__(
+        self, roots: Sequence[Path] = (), *, isolation: Isolation = "runc", network: DefaultNetwork = "none"
+    ) -> None:
         self._isolation: Isolation = isolation
         self._network = _MODES[network]
         self._paths: dict[str, Path] = {}

@@ -1,4 +1,4 @@
-"""Everything that the farm raises on purpose.
+"""What sandboxes, tools and tasks raise on purpose; the layers above have their own errors, below the same root.
 
 FarmError
 ├── BadRequest              the caller's input is wrong; the message names the field and the fix
@@ -131,7 +131,7 @@ class SandboxLost(SandboxError):
 
 
 class SandboxSilent(SandboxLost):
-    """It runs and does not answer: the farm is too slow, or the agent broke it; `orchestrator.blame` finds out."""
+    """It runs and does not answer: the farm is too slow, or the agent broke it; this layer cannot tell which."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, cause="silent")

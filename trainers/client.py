@@ -21,9 +21,9 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
-import aiohttp
-
 from envfarm.trainers.transport import (
+    AWAY,
+    BROKEN,
     ClientError,
     Conflict,
     Disconnected,
@@ -52,6 +52,7 @@ __all__ = [
 ]
 
 _LONG_POLL = 30.0
+_RECONNECT = 1.0  # seconds before events are asked for again
 
 
 class Client:
@@ -200,18 +201,29 @@ class Client:
         return self._http.pages("/v1/stats/tasks", filters)
 
     async def events(self, *, run: str | None = None, after: int | None = None) -> AsyncIterator[Json]:
-        """Events as they happen, for ever; a broken connection is taken up where it broke."""
+        """Events as they happen, for ever; what broke is taken up where it broke, also while the server starts again.
+
+        Raises ClientError for a request that is wrong.
+        """
         while True:
             query = {"run": run or self.run, "after": after}
+            pause = _RECONNECT
             try:
                 async with self._http.stream("GET", "/v1/events", query, {}, None, None) as answer:
                     async for line in answer.content:
-                        if line.startswith(b"data: "):
+                        if line.startswith(b"data: ") and line.endswith(b"\n"):  # else it was cut by the end
                             event: Json = json.loads(line[6:])
                             after = event["id"]
                             yield event
-            except aiohttp.ClientError:
-                await asyncio.sleep(1.0)
+            except BROKEN:
+                pass
+            except ClientError as error:
+                if error.status not in AWAY:
+                    raise
+                pause = max(pause, error.retry_after or 0.0)
+            else:
+                continue  # the server ended it
+            await asyncio.sleep(pause)
 
     async def artifacts(self, id: str) -> dict[str, str]:
         """Name to digest of everything that an episode kept."""
@@ -220,12 +232,22 @@ class Client:
 
     async def artifact(self, digest: str) -> bytes:
         """An artefact's bytes."""
-        async with self._http.stream("GET", f"/v1/artifacts/{digest}", {}, {}, None, self._http.timeout) as answer:
-            return await answer.read()
+        place = f"/v1/artifacts/{digest}"
+
+        async def once() -> bytes:
+            async with self._http.stream("GET", place, {}, {}, None, self._http.timeout) as answer:
+                return await answer.read()
+
+        return await self._http.insist(f"GET {place}", once)
 
     async def save(self, digest: str, path: Path) -> None:
-        """Write an artefact to a file, however large it is."""
-        async with self._http.stream("GET", f"/v1/artifacts/{digest}", {}, {}, None, None) as answer:
-            with path.open("wb") as file:
-                async for chunk in answer.content.iter_chunked(1 << 20):
-                    file.write(chunk)
+        """Write an artefact to a file, however large it is; begun anew when the connection breaks."""
+        place = f"/v1/artifacts/{digest}"
+
+        async def once() -> None:
+            async with self._http.stream("GET", place, {}, {}, None, None) as answer:
+                with path.open("wb") as file:
+                    async for chunk in answer.content.iter_chunked(1 << 20):
+                        file.write(chunk)
+
+        await self._http.insist(f"GET {place}", once)

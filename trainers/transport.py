@@ -6,15 +6,24 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import aiohttp
 
 Json = dict[str, Any]
 
-_AGAIN = frozenset({429, 502, 503, 504})
+T = TypeVar("T")
+
+AWAY = frozenset({429, 502, 503, 504})
+"""Statuses of a server that is full, starts again, or cannot be reached by a proxy."""
+
+BROKEN = (aiohttp.ClientError, TimeoutError)
+"""What a connection that breaks, or never was, raises."""
+
+
+_SILENCE = 45.0  # seconds; the server gives a sign of life every 15
 
 
 class ClientError(Exception):
@@ -113,16 +122,25 @@ class Transport:
 
         Raises ClientError.
         """
+
+        async def once() -> Json:
+            async with self.stream(method, path, query or {}, headers or {}, body, self.timeout + wait) as answer:
+                return {} if answer.status == 204 else _object(await answer.read())
+
+        return await self.insist(f"{method} {path}", once)
+
+    async def insist(self, what: str, once: Callable[[], Awaitable[T]]) -> T:
+        """Do something again, from its start, until the server answers it or patience ends. Raises ClientError."""
         deadline = time.monotonic() + self.patience
         pause = 0.1
         while True:
             try:
-                async with self.stream(method, path, query or {}, headers or {}, body, self.timeout + wait) as answer:
-                    return {} if answer.status == 204 else json.loads(await answer.read())
-            except (aiohttp.ClientError, TimeoutError, ValueError) as cause:
-                failure = _disconnected(f"{method} {self.url}{path}: {type(cause).__name__} {cause}".rstrip())
+                return await once()
+            except BROKEN as cause:
+                failure = _disconnected(f"{what} at {self.url}: {type(cause).__name__} {cause}".rstrip())
             except ClientError as error:
-                if error.status not in _AGAIN or (error.status == 503 and error.retry_after is None):
+                # 503 without Retry-After is an episode's lost sandbox: it stays lost
+                if error.status not in AWAY or (error.status == 503 and error.retry_after is None):
                     raise
                 failure = error
             delay = max(failure.retry_after or 0.0, pause * random.uniform(0.5, 1.0))
@@ -141,10 +159,15 @@ class Transport:
         body: Any,
         total: float | None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """One attempt, whose answer is read in the block; `total` is its time in seconds. Raises ClientError."""
+        """One attempt, whose answer is read in the block; `total` is its time in seconds, None as long as bytes come.
+
+        Raises ClientError, and what is in BROKEN.
+        """
         if self._session is None:
             raise RuntimeError("use the client in `async with Client(…) as client:`")
-        send: dict[str, Any] = {"headers": headers, "timeout": aiohttp.ClientTimeout(total=total, sock_connect=10)}
+        silence = None if total is not None else max(self.timeout, _SILENCE)
+        timeout = aiohttp.ClientTimeout(total=total, sock_connect=10, sock_read=silence)
+        send: dict[str, Any] = {"headers": headers, "timeout": timeout}
         send["params"] = {key: str(value) for key, value in query.items() if value is not None}
         if body is not None:
             send["json"] = {key: value for key, value in body.items() if value is not None}
@@ -181,6 +204,14 @@ def _error(answer: aiohttp.ClientResponse, data: bytes) -> ClientError:
         episode=body.get("episode"),
         retry_after=float(after) if after.isdigit() else None,
     )
+
+
+def _object(data: bytes) -> Json:
+    try:
+        found: Json = json.loads(data)
+    except ValueError as error:  # cut short, or by a proxy
+        raise aiohttp.ClientPayloadError(f"the answer is no JSON: {error}") from None
+    return found
 
 
 def _disconnected(message: str) -> ClientError:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from envfarm.orchestrator.cli import UNABLE
 from envfarm.orchestrator.cli.flags import with_settings
 from envfarm.orchestrator.cli.output import table
 from envfarm.orchestrator.settings import Loaded
@@ -21,4 +22,4 @@ def doctor(
     findings = examine(loaded.settings)
     table([finding.row() for finding in findings], ["check", "state", "found", "fix"], as_json=json)
     if any(finding.state == "missing" for finding in findings):
-        raise typer.Exit(3)
+        raise typer.Exit(UNABLE)

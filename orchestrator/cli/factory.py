@@ -73,18 +73,12 @@ def from_git(
 
 
 async def _make(settings: Settings, timeout: float, make: Callable[[Workshop], Awaitable[Made]]) -> Made:
-    from envfarm.orchestrator.owners import owner
-    from envfarm.orchestrator.wire import open_backend, open_builder
+    from envfarm.orchestrator.wire import open_builder, owned_backend
     from envfarm.tasks.factory.make import Workshop
 
-    backend, builder = open_backend(settings), open_builder(settings)
-    try:
-        async with owner(settings.data, "factory", backend) as label:
-            with console.status("") as status:
-                return await make(Workshop(backend, builder, status.update, timeout, label))
-    finally:
-        await builder.close()
-        await backend.close()
+    async with owned_backend(settings, "factory") as (backend, label), open_builder(settings) as builder:
+        with console.status("") as status:
+            return await make(Workshop(backend, builder, status.update, timeout, label))
 
 
 def _show(made: Made, json: bool) -> None:

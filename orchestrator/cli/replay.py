@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from envfarm.orchestrator.cli import REFUSED
 from envfarm.orchestrator.cli.episodes import SERVER, fetch
 from envfarm.orchestrator.cli.flags import with_settings
 from envfarm.orchestrator.cli.output import console, emit_json
@@ -54,31 +55,18 @@ def replay(
     else:
         console.print(f"{record['id']}: the same up to {difference}", soft_wrap=True, markup=False)
     if not done.matches:
-        raise typer.Exit(1)
+        raise typer.Exit(REFUSED)
 
 
 async def _replay(settings: Settings, record: dict[str, Any]) -> Replay:
-    from envfarm.orchestrator.owners import owner
     from envfarm.orchestrator.replay import recorded, replay
-    from envfarm.orchestrator.wire import farm_settings, open_artifacts, open_backend, open_images
+    from envfarm.orchestrator.wire import farm_settings, open_player
 
     local = settings.model_copy(update={"backend": "docker", "url": None})
     task = find_task(local, recorded(record).task)
     assert task is not None  # without a server's address a missing task is an error
-    backend = open_backend(local)
-    try:
-        async with owner(local.data, "replay", backend) as label, open_images(local) as images:
-            return await replay(
-                record,
-                task,
-                backend=backend,
-                images=images,
-                artifacts=open_artifacts(local),
-                owner=label,
-                settings=farm_settings(local),
-            )
-    finally:
-        await backend.close()
+    async with open_player(local, "replay") as player:
+        return await replay(record, task, player=player, settings=farm_settings(local))
 
 
 def _is_file(episode: str) -> bool:

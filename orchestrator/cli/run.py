@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from envfarm.orchestrator.cli import REFUSED, UNABLE
 from envfarm.orchestrator.cli.episodes import SERVER
 from envfarm.orchestrator.cli.flags import with_settings
 from envfarm.orchestrator.cli.output import console, emit_json, table
@@ -51,9 +52,9 @@ def run(
         table([done], ["episode", "task", "reward", "parts", "seconds", "reason"])
     if done["reward"] is None:
         console.print(f"no reward: {done['reason'] or done['status']}", soft_wrap=True, markup=False)
-        raise typer.Exit(3)
+        raise typer.Exit(UNABLE)
     if done["reward"] < mark:
-        raise typer.Exit(1)
+        raise typer.Exit(REFUSED)
 
 
 async def _run(settings: Settings, id: str, policy: str, *, quiet: bool) -> dict[str, Any]:

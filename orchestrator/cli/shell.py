@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from envfarm.orchestrator.cli import UNABLE
 from envfarm.orchestrator.cli.flags import with_settings
 from envfarm.orchestrator.cli.output import console, emit_json, table
 from envfarm.orchestrator.cli.places import ROOTS, find_task, with_folder
@@ -28,34 +29,27 @@ def shell(
     else:
         table([done], ["task", "reward", "parts", "seconds", "reason"])
     if done["reward"] is None:
-        raise typer.Exit(3)
+        raise typer.Exit(UNABLE)
 
 
 async def _shell(settings: Settings, id: str) -> dict[str, Any]:
     from envfarm.envs.base import environment
     from envfarm.orchestrator.cli.tty import interact
-    from envfarm.orchestrator.owners import owner
-    from envfarm.orchestrator.play import Player
-    from envfarm.orchestrator.wire import open_artifacts, open_backend, open_images
+    from envfarm.orchestrator.wire import open_player
 
     local = settings.model_copy(update={"backend": "docker", "url": None})
     task = find_task(local, id)
     assert task is not None  # without a server's address a missing task is an error
-    backend = open_backend(local)
     started = time.monotonic()
-    try:
-        async with owner(local.data, "shell", backend) as label, open_images(local) as images:
-            player = Player(backend, images, open_artifacts(local), owner=label)
-            console.print(f"building {id} …", markup=False)
-            async with player.start(task) as playing:
-                for message in environment(task.kind).messages(task):
-                    console.print(message.content.strip(), soft_wrap=True, markup=False)
-                console.print("\n(leave the shell to be scored)\n", markup=False)
-                interact(local.docker_url, playing.sandbox.id, playing.sandbox.spec)  # nothing else is going on here
-                console.print("scoring …", markup=False)
-                reward = await playing.score()
-    finally:
-        await backend.close()
+    async with open_player(local, "shell") as player:
+        console.print(f"building {id} …", markup=False)
+        async with player.start(task) as playing:
+            for message in environment(task.kind).messages(task):
+                console.print(message.content.strip(), soft_wrap=True, markup=False)
+            console.print("\n(leave the shell to be scored)\n", markup=False)
+            interact(local.docker_url, playing.sandbox.id, playing.sandbox.spec)  # nothing else is going on here
+            console.print("scoring …", markup=False)
+            reward = await playing.score()
     return {
         "task": id,
         "reward": reward.value,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from envfarm.orchestrator.cli import factory
+from envfarm.orchestrator.cli import REFUSED, factory
 from envfarm.orchestrator.cli.flags import with_settings
 from envfarm.orchestrator.cli.output import console, emit_json, table
 from envfarm.orchestrator.cli.places import ROOTS
@@ -99,7 +99,7 @@ def validate(
     unsound = sum(not verdict.sound for verdict in verdicts)
     console.print(f"{len(verdicts) - unsound} of {len(verdicts)} tasks are sound")
     if unsound:
-        raise typer.Exit(1)
+        raise typer.Exit(REFUSED)
 
 
 def _registry(settings: Settings, folders: Sequence[Path] | None) -> Registry:
@@ -124,10 +124,8 @@ async def _validate(
 ) -> list[Verdict]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    from envfarm.orchestrator.owners import owner
-    from envfarm.orchestrator.play import Player
     from envfarm.orchestrator.validate import validate_all
-    from envfarm.orchestrator.wire import open_artifacts, open_backend, open_images
+    from envfarm.orchestrator.wire import open_player
 
     verdicts: list[Verdict] = []
     columns = (
@@ -145,25 +143,18 @@ async def _validate(
     def report(id: str, stage: str) -> None:
         bars.update(lines[id], description=f"{id}: {stage}", visible=True, advance=not stage.startswith("building"))
 
-    backend = open_backend(settings)
-    try:
-        async with owner(settings.data, "validate", backend) as label, open_images(settings) as images:
-            with bars:
-                player = Player(backend, images, open_artifacts(settings), owner=label)
-                async for verdict in validate_all(
-                    registry, player, jobs=jobs, repeat=repeat, wrong=wrong, report=report
-                ):
-                    verdicts.append(verdict)
-                    bars.update(lines[verdict.task], visible=False)
-                    bars.advance(whole)
-                    if json:
-                        sys.stdout.write(jsonlib.dumps(verdict.json(), ensure_ascii=False) + "\n")
-                        sys.stdout.flush()
-                    elif not console.is_terminal:
-                        state = "sound" if verdict.sound else f"not sound: {verdict.why}"
-                        console.print(f"{verdict.task}: {state}", soft_wrap=True, markup=False)
-    finally:
-        await backend.close()
+    async with open_player(settings, "validate") as player:
+        with bars:
+            async for verdict in validate_all(registry, player, jobs=jobs, repeat=repeat, wrong=wrong, report=report):
+                verdicts.append(verdict)
+                bars.update(lines[verdict.task], visible=False)
+                bars.advance(whole)
+                if json:
+                    sys.stdout.write(jsonlib.dumps(verdict.json(), ensure_ascii=False) + "\n")
+                    sys.stdout.flush()
+                elif not console.is_terminal:
+                    state = "sound" if verdict.sound else f"not sound: {verdict.why}"
+                    console.print(f"{verdict.task}: {state}", soft_wrap=True, markup=False)
     return verdicts
 
 

@@ -40,8 +40,8 @@ async def get(request: Request[Wait, Nothing]) -> EpisodeView:
 
 
 async def delete(request: Request[Nothing, Nothing]) -> None:
-    """Cancel an episode if it lives, and forget it."""
-    await request.farm.delete(await request.episode())
+    """Cancel an episode if it lives, and forget it; again, it changes nothing."""
+    await request.farm.delete(await request.episode(deleted=True))
 
 
 async def fork(request: Request[Nothing, ForkRequest]) -> EpisodesCreated:

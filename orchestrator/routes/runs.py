@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 
-from envfarm.orchestrator.auth import Forbidden
+from envfarm.orchestrator.errors import Forbidden
 from envfarm.orchestrator.http import Nothing, Request
 from envfarm.orchestrator.routes.queries import Events, Rewards
 from envfarm.orchestrator.run_schemas import LeaseRequest, LeaseView, RunRequest, RunView

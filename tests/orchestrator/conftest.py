@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -17,9 +18,10 @@ import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from envfarm.envs.base import Images, Message, Reward, ScoreContext
-from envfarm.orchestrator.core import FarmSettings
 from envfarm.orchestrator.farm import Farm
+from envfarm.orchestrator.settings import Settings
 from envfarm.orchestrator.store import Store
+from envfarm.orchestrator.wire import farm_settings
 from envfarm.tasks.registry import Registry
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.artifacts import Artifacts
@@ -184,7 +186,7 @@ async def open_farm(
                 images=ToyImages(),
                 artifacts=Artifacts(tmp_path / "artifacts"),
                 owner=owner,
-                settings=FarmSettings(**settings),
+                settings=replace(farm_settings(Settings()), **settings),
             )
             stack.push_async_callback(farm.close)
             await farm.start()

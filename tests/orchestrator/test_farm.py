@@ -12,6 +12,7 @@ from sqlalchemy import update
 
 from envfarm.orchestrator import tables
 from envfarm.orchestrator.changes import Change
+from envfarm.orchestrator.errors import Elsewhere
 from envfarm.orchestrator.farm import Farm
 from envfarm.orchestrator.run_schemas import RunRequest
 from envfarm.orchestrator.schemas import (
@@ -23,7 +24,6 @@ from envfarm.orchestrator.schemas import (
     FinishRequest,
     StepRequest,
 )
-from envfarm.orchestrator.servers import Elsewhere
 from envfarm.toolbox.errors import BadRequest, Conflict, FarmFull, Gone, NotFound, SandboxStartError
 from envfarm.toolbox.sandboxes.simulated import SimulatedBackend
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from envfarm.orchestrator.identity import DataInUse, Identity
+from envfarm.orchestrator.errors import DataInUse
+from envfarm.orchestrator.identity import Identity
 
 
 def test_the_id_outlives_the_server(tmp_path: Path) -> None:

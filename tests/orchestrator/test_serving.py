@@ -54,3 +54,10 @@ async def test_a_url_that_is_given_is_taken_as_it_is(settings: Settings) -> None
     async with reachable(chosen) as found:
         assert (found.url, found.token) == ("http://farm.example", "t")
     assert not settings.data.exists()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "localhost"])
+async def test_an_address_that_only_this_machine_reaches_needs_no_token(settings: Settings, host: str) -> None:
+    local = settings.model_copy(update={"host": host})
+    async with serving(local) as server, Client(server.url, patience=0) as client:
+        assert [episode async for episode in client.episodes()] == []

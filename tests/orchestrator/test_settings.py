@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from envfarm.orchestrator.settings import PREFIX, Settings, SettingsError, load
+from envfarm.orchestrator.errors import SettingsError
+from envfarm.orchestrator.settings import PREFIX, Settings, load
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +61,7 @@ def test_paths_in_a_file_are_meant_from_the_file(tmp_path: Path, monkeypatch: py
         ("[server]\nport = 3", "envfarm.toml: server: no such setting; `envfarm config` lists the known ones"),
         ("port = 70000", "envfarm.toml: port: Input should be less than or equal to 65535, not 70000"),
         ('isolation = "kvm"', "envfarm.toml: isolation: Input should be 'runc' or 'gvisor', not 'kvm'"),
+        ('network = "allowlist"', "envfarm.toml: network: Input should be 'none' or 'public', not 'allowlist'"),
         ("port = = 3", "envfarm.toml: not TOML: Invalid value (at line 1, column 8)"),
     ],
 )

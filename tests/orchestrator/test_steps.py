@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import select
 
 from envfarm.orchestrator import tables
+from envfarm.orchestrator.errors import StoreError
 from envfarm.orchestrator.farm import Farm
 from envfarm.orchestrator.run_schemas import RunRequest
 from envfarm.orchestrator.schemas import Call, EpisodeLimits, EpisodeRequest, FinishRequest, StepRequest
-from envfarm.orchestrator.store_errors import StoreError
 from envfarm.toolbox.errors import BackendUnavailable, Conflict, FarmFull, Gone, NotFound, SandboxLost
 from envfarm.toolbox.sandboxes.base import ExecResult
 from envfarm.toolbox.sandboxes.simulated import SimulatedBackend, SimulatedSandbox

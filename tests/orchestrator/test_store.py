@@ -17,8 +17,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from envfarm.orchestrator import tables
 from envfarm.orchestrator.changes import Change, EventRow
+from envfarm.orchestrator.errors import StoreError, Unwritable
 from envfarm.orchestrator.store import Store
-from envfarm.orchestrator.store_errors import StoreError, Unwritable
 from envfarm.toolbox.errors import Conflict
 
 INSERT_RUN = insert(tables.runs)

@@ -73,6 +73,15 @@ name = "x"
         ({"task.toml": SWE, "tests/ids.json": '{"fail_to_pass": [1]}'}, "fail_to_pass is not one"),
         ({"task.toml": "[verifier.env]\nKEY = '${ENVFARM_NO_SUCH}'"}, r"\[verifier.env\] KEY: .* the farm's own"),
         ({"task.toml": "[environment.env]\nKEY = 'a ${NO_SUCH_V}'"}, r"\[environment.env\] KEY: NO_SUCH_V is not set"),
+        (
+            {"task.toml": "[agent]\nnetwork_mode = 'allowlist'"},
+            r"\[agent\] network_mode: no back end can filter",
+        ),
+        ({"task.toml": "[environment]\nallowed_hosts = ['a']"}, r"\[environment\] allowed_hosts: .*\"no-network\" or"),
+        (
+            {"task.toml": "[verifier.environment]\nnetwork_mode = 'allowlist'"},
+            r"\[verifier.environment\] net",
+        ),
     ],
 )
 def test_every_defect_names_the_file_and_the_fix(

@@ -11,7 +11,17 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from envfarm.trainers.client import Client, Conflict, Disconnected, FarmFailed, Full, Gone, NotFound, Refused
+from envfarm.trainers.client import (
+    Client,
+    Conflict,
+    Disconnected,
+    FarmFailed,
+    Full,
+    Gone,
+    NotFound,
+    Refused,
+    Unauthorized,
+)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Serve = Callable[[Handler], Awaitable[str]]
@@ -110,10 +120,39 @@ async def test_a_lost_answer_is_asked_for_again_with_the_same_ids(serve: Serve) 
     assert sent[2][1]
 
 
-async def test_a_server_that_is_away_is_disconnected(unused_tcp_port: int) -> None:
+async def test_a_server_that_is_away_is_disconnected(unused_tcp_port: int, tmp_path: Path) -> None:
     async with Client(f"http://127.0.0.1:{unused_tcp_port}", patience=0.3) as client:
         with pytest.raises(Disconnected, match="/v1/tasks/x"):
             await client.task("x")
+        with pytest.raises(Disconnected, match="/v1/artifacts/sha256:1"):
+            await client.artifact("sha256:1")
+        with pytest.raises(Disconnected, match="/v1/artifacts/sha256:1"):
+            await client.save("sha256:1", tmp_path / "file")
+    assert not (tmp_path / "file").exists()
+
+
+async def test_an_artefact_that_broke_off_is_read_anew(serve: Serve, tmp_path: Path) -> None:
+    tries = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        tries.append(request.path)
+        if len(tries) % 3 == 1:
+            return error(503, "infra_error", retryable=True, Retry_After="1")
+        response = web.StreamResponse(headers={"Content-Length": "10"})
+        await response.prepare(request)
+        await response.write(b"01234")
+        if len(tries) % 3 == 2:
+            assert request.transport is not None
+            request.transport.close()
+        else:
+            await response.write(b"56789")
+        return response
+
+    async with Client(await serve(handler)) as client:
+        assert await client.artifact("sha256:1") == b"0123456789"
+        await client.save("sha256:1", tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == b"0123456789"
+    assert len(tries) == 6
 
 
 async def test_an_answer_that_is_none_of_the_farms(serve: Serve) -> None:
@@ -160,6 +199,31 @@ async def test_events_are_taken_up_where_they_broke(serve: Serve) -> None:
                 break
     assert ids == [3, 4, 5, 6, 7]
     assert asked == [None, "5"]
+
+
+async def test_events_outlive_a_server_that_starts_again(serve: Serve) -> None:
+    asked = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        asked.append(request.query.get("after"))
+        if len(asked) == 2:
+            return error(503, "infra_error", retryable=True, Retry_After="1")
+        if len(asked) == 3:
+            return web.Response(status=502, text="<html>a proxy")
+        if len(asked) == 5:
+            return error(403, "forbidden")
+        response = web.StreamResponse()
+        await response.prepare(request)
+        whole, cut = f'data: {{"id": {len(asked)}}}\n', 'data: {"id": 9'
+        await response.write((whole + cut).encode())
+        return response
+
+    async with Client(await serve(handler)) as client:
+        events = client.events()
+        assert [(await anext(events))["id"], (await anext(events))["id"]] == [1, 4]
+        with pytest.raises(Unauthorized):
+            await anext(events)
+    assert asked == [None, "1", "1", "1", "4"]
 
 
 async def test_pages_are_followed_to_the_end(serve: Serve) -> None:

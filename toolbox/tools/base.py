@@ -22,7 +22,7 @@ class ToolContext:
     artifacts: Artifacts
     command_id: str  # at-most-once id of this call, stable over retries and restarts
     timeout: float  # seconds, what is left of the limits on the call and the episode
-    output_limit: int = 65536  # bytes of each stream that the model is shown
+    output_limit: int  # bytes of each stream that the model is shown
     user: str | None = None
     cwd: str | None = None  # where the session starts
     resumed: bool = False  # an earlier farm process began this call; finish it, do not repeat it

@@ -54,6 +54,10 @@ def test_a_broken_task_a_busy_port_and_an_open_host(cli: Any) -> None:
     assert found["access"]["state"] == "missing"
 
 
+def test_an_address_that_only_this_machine_reaches(cli: Any) -> None:
+    assert checks(cli, "--host", "127.0.0.2")["access"]["state"] == "ok"
+
+
 def test_a_database_that_cannot_be_used(cli: Any) -> None:
     (cli.folder / "envfarm-data").mkdir()
     (cli.folder / "envfarm-data/envfarm.db").write_text("this is not a database, it is a text of some length")

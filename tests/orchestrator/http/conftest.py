@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,7 @@ from multidict import CIMultiDictProxy
 
 from envfarm.orchestrator.app import make_app, make_runner
 from envfarm.orchestrator.farm import Farm
+from envfarm.orchestrator.settings import Settings
 
 
 @dataclass
@@ -86,8 +87,10 @@ async def serve() -> AsyncIterator[Serve]:
     """Puts farms behind HTTP."""
     async with AsyncExitStack() as stack:
 
-        async def start(farm: Farm, *, token: str | None = None, **options: Any) -> Api:
-            runner = make_runner(make_app(farm, **options))
+        async def start(
+            farm: Farm, *, token: str | None = None, tokens: Sequence[str] = (), body_limit: int = Settings().body_limit
+        ) -> Api:
+            runner = make_runner(make_app(farm, body_limit=body_limit, tokens=tokens))
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             site = web.TCPSite(runner, "127.0.0.1", 0)

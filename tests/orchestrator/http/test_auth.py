@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from envfarm.orchestrator.auth import Auth, Unauthorized
+from envfarm.orchestrator.auth import Auth
+from envfarm.orchestrator.errors import Unauthorized
 from envfarm.orchestrator.farm import Farm
 from envfarm.toolbox.errors import BadRequest
 
