@@ -102,3 +102,12 @@ async def test_a_token_that_is_no_text_is_not_known(serve: Any, farm: Farm) -> N
     assert (answer.status, answer.error["type"]) == (401, "unauthorized")
     with pytest.raises(Unauthorized):
         Auth(["secret"]).caller("Bearer \udcff", "localhost", None)
+
+
+async def test_a_token_for_one_run_deletes_twice_what_is_its_own_and_nothing_else(serve: Any, farm: Farm) -> None:
+    api = await serve(farm, tokens=["mine:r", "theirs:s"], token="mine")
+    created = await api.post("/v1/episodes", {"task_id": "toy/one"})
+    place = f"/v1/episodes/{created.json['episodes'][0]['id']}"
+    assert [(await api("DELETE", place)).status for _ in range(2)] == [204, 204]
+    api.token = "theirs"
+    assert (await api("DELETE", place)).status == 404
