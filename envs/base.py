@@ -16,6 +16,9 @@ from envfarm.toolbox.errors import TaskError
 from envfarm.toolbox.sandboxes.base import Sandbox, SandboxSpec
 from envfarm.toolbox.tools.base import Tool
 
+TAKEN_DOWN = ("oom", "killed")
+"""Causes of a lost sandbox that may be the doing of what ran in it."""
+
 
 class Reward(BaseModel):
     """What an episode earned: `value` is null, with a reason, when the farm could not tell."""

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from envfarm.envs.carry_policy import Policy, Tree
+from envfarm.envs.carry_policy import ACCOUNTS, Policy, Tree
 from envfarm.envs.tar import Member, members
 
 CARRY_LIMIT = 256 << 20
@@ -82,7 +82,7 @@ def _members(source: bytes, policy: Policy, refused: dict[str, str], rename: Cal
             path = _absolute(member.name)
             if path is None or not _sane(member):
                 refused[member.name[:_NAME_MAX]] = "it is no file, folder or link that can be carried"
-            elif path != "/" and (path := rename(path)) is not None and _goes(path, member, policy, refused):
+            elif path != "/" and (path := rename(path)) is not None and _goes(path, member, policy, refused, source):
                 link = rename(_absolute(member.link) or "/") or "/" if member.kind == "hard link" else member.link
                 found.pop(path, None)
                 found[path] = dataclasses.replace(member, link=link)
@@ -93,8 +93,10 @@ def _members(source: bytes, policy: Policy, refused: dict[str, str], rename: Cal
     return found
 
 
-def _goes(path: str, member: Member, policy: Policy, refused: dict[str, str]) -> bool:
+def _goes(path: str, member: Member, policy: Policy, refused: dict[str, str], source: bytes) -> bool:
     why = policy.refusal(path, folder=member.kind == "folder")
+    if why is None and path in ACCOUNTS:
+        why = policy.turned(path, member.data(source) if member.kind == "file" else None)
     if why is not None and not _merges(path, member, policy.tree):  # its entries changed, which is told of them
         refused[path] = why
     return why is None

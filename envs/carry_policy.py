@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase, translate
 from pathlib import PurePosixPath
+
+ACCOUNTS = {"/etc/passwd": (2, 3), "/etc/group": (2,)}
+"""Files of users and groups, and which fields are the ids: tests run programs as users of the image, by name."""
 
 NEVER = (
     "/proc",
@@ -138,6 +142,7 @@ class Tree:
     files: frozenset[str]
     path: tuple[str, ...]
     workdir: str = "/"
+    accounts: Mapping[str, bytes] = field(default_factory=dict)  # what the files in ACCOUNTS hold
     commands: frozenset[str] = field(init=False)
     libraries: frozenset[str] = field(init=False)
     modules: frozenset[str] = field(init=False)
@@ -174,6 +179,20 @@ class Policy:
         if path in _GUARDED and not folder:
             return "it leads to what is the system's"
         return self._system(path, folder) or self._python(path) or self._beside_tests(path)
+
+    def turned(self, path: str, data: bytes | None) -> str | None:
+        """Why the new content of a file in ACCOUNTS is not carried over (None: it is no file any more).
+
+        New users and groups are.
+        """
+        if path not in ACCOUNTS or self.only is not None or any(fnmatchcase(path, glob) for glob in self.allow):
+            return None
+        if data is None:
+            return "it leads to accounts of another place"
+        known = dict(_accounts(self.tree.accounts.get(path, b""), ACCOUNTS[path]))
+        if any(known.get(name, ids) != ids for name, ids in _accounts(data, ACCOUNTS[path])):
+            return "it gives an account of the image other ids"
+        return None
 
     def _system(self, path: str, folder: bool) -> str | None:
         roots = (*SYSTEM, *self.tree.path)
@@ -221,6 +240,13 @@ class Policy:
             if path in self.tree or rest == "/entry_points.txt" or module in self.tree.modules:
                 return "it can replace what the tests import"
         return None
+
+
+def _accounts(data: bytes, fields: tuple[int, ...]) -> Iterator[tuple[bytes, list[bytes]]]:
+    """Each account's name and ids."""
+    for line in data.splitlines():
+        parts = line.split(b":")
+        yield parts[0].strip(), [parts[at].strip() if at < len(parts) else b"" for at in fields]
 
 
 def below(path: str, root: str) -> bool:

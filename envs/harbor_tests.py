@@ -10,7 +10,7 @@ from pathlib import Path
 
 from envfarm.envs.base import Reward
 from envfarm.envs.carry import Carried
-from envfarm.envs.carry_policy import Tree
+from envfarm.envs.carry_policy import ACCOUNTS, Tree
 from envfarm.envs.reward_file import NoReward, read_reward
 from envfarm.envs.take import PRUNED, ROOTS, split_names
 from envfarm.tasks.spec import Task
@@ -80,7 +80,15 @@ async def untouched(sandbox: Sandbox) -> Tree:
         files=frozenset(split_names(files)),
         path=tuple(folder.rstrip("/") for folder in path.split(":") if folder.startswith("/")),
         workdir=workdir,
+        accounts={path: await _content(sandbox, path) for path in ACCOUNTS},
     )
+
+
+async def _content(sandbox: Sandbox, path: str) -> bytes:
+    try:
+        return await sandbox.read(path, limit=1 << 20)
+    except FileProblem:
+        return b""
 
 
 async def apply(sandbox: Sandbox, carried: Carried) -> None:

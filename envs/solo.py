@@ -70,7 +70,7 @@ async def _solved(task: Task, pristine: Pristine, spec: SandboxSpec, context: Sc
     except TaskError:
         return None
     farm = task.config.envfarm
-    async with context.fresh(spec) as sandbox:
+    async with context.fresh(spec.model_copy(update={"entrypoint": False})) as sandbox:
         result = await sandbox.run(command, timeout=task.config.agent.timeout_sec or 600.0)
         if result.exit_code != 0:
             return None

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
 
-from envfarm.envs.base import Images, Message, Reward, ScoreContext
+from envfarm.envs.base import TAKEN_DOWN, Images, Message, Reward, ScoreContext
 from envfarm.envs.carry import BROKEN, CARRY_LIMIT, Carried, carry, carry_artifacts
 from envfarm.envs.carry_policy import NEVER, Policy, below
 from envfarm.envs.harbor import agent_spec, verifier_spec, wait_healthy
@@ -28,6 +29,8 @@ from envfarm.toolbox.tools.base import Tool
 from envfarm.toolbox.tools.bash import Bash
 from envfarm.toolbox.tools.finish import Finish
 from envfarm.toolbox.tools.str_replace import StrReplace
+
+log = logging.getLogger(__name__)
 
 _FOLDERS = "mkdir -p /logs/agent /logs/artifacts /logs/verifier && chmod 777 /logs/agent /logs/artifacts"
 _TRIES = 2  # fresh sandboxes, where the tests leave no reward
@@ -77,13 +80,25 @@ class TerminalEnvironment:
         if too_much := _too_much(context):
             return Reward(value=0.0, reason=too_much)
         run = TestRun()
+        lost = 0
         for _ in range(_TRIES):
-            run = await self._score_fresh(task, context)
+            try:
+                run = await self._score_fresh(task, context)
+            except SandboxLost as error:
+                if error.cause not in TAKEN_DOWN:
+                    raise
+                log.warning("%s: the tests' sandbox was lost: %s", task.id, error)
+                lost += 1
+                continue
             if run.value is not None:
                 break
+        if lost == _TRIES:
+            await self._score_fresh(task, context, work=False)  # where that goes well, it is the work that does it
+            return Reward(value=0.0, evidence=dict(context.saved), reason="the work takes the tests' sandbox down")
         return run.reward(context.saved)
 
-    async def _score_fresh(self, task: Task, context: ScoreContext) -> TestRun:
+    async def _score_fresh(self, task: Task, context: ScoreContext, *, work: bool = True) -> TestRun:
+        """Run the tests on the agent's work, or on what it began with."""
         separate = task.config.verifier.separate
         image = await (context.images.verifier(task) if separate else context.images.agent(task))
         async with context.fresh(verifier_spec(task, image)) as sandbox:
@@ -95,7 +110,8 @@ class TerminalEnvironment:
             carried = await asyncio.to_thread(_sift, task, context, policy)
             if BROKEN in carried.refused and not await can_take(sandbox):
                 raise SandboxError(f"{image} has no `tar`, `find` or `xargs` that could take the agent's work")
-            await apply(sandbox, carried)
+            if work:
+                await apply(sandbox, carried)
             run = await run_tests(task, sandbox, context.artifacts, wipe=not separate)
         refused = {path: why for path, why in carried.refused.items() if not any(below(path, root) for root in NEVER)}
         if refused:

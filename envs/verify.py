@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
-from envfarm.envs.base import FreshSandboxes
+from envfarm.envs.base import TAKEN_DOWN, FreshSandboxes
 from envfarm.envs.canaries import LANGUAGES, Planted, Suite, plant
 from envfarm.envs.changes import Changes, Entry
 from envfarm.envs.pristine import Pristine
@@ -19,8 +20,10 @@ from envfarm.envs.trees import lay
 from envfarm.tasks.runners.base import Outcome, Runner
 from envfarm.tasks.runners.run import TestRun, root, run_tests
 from envfarm.tasks.spec import Task
-from envfarm.toolbox.errors import SandboxError, TaskError
+from envfarm.toolbox.errors import SandboxError, SandboxLost, TaskError
 from envfarm.toolbox.sandboxes.base import SandboxSpec
+
+log = logging.getLogger(__name__)
 
 RUNS = 2
 """Runs that a full mark takes. Nothing but luck tells one from the other."""
@@ -204,7 +207,20 @@ def _place(bench: _Bench, path: str) -> str:
     return f"{module}/{below}" if below else module
 
 
-async def _run(bench: _Bench, planted: Planted, changes: Changes) -> TestRun:
+async def _run(bench: _Bench, planted: Planted, changes: Changes, *, again: bool = True) -> TestRun:
+    """Run the expected tests' paths; what takes two sandboxes down one after the other has that as its problem."""
+    try:
+        return await _once(bench, planted, changes)
+    except SandboxLost as error:
+        if error.cause not in TAKEN_DOWN:
+            raise
+        log.warning("%s: the tests' sandbox was lost: %s", bench.task.id, error)
+        if not again:
+            return TestRun(problem=f"the tests took their sandbox down ({error.cause})")
+    return await _run(bench, planted, changes, again=False)
+
+
+async def _once(bench: _Bench, planted: Planted, changes: Changes) -> TestRun:
     """Lay everything out in a fresh sandbox, where nothing else is ever done, and run the expected tests' paths."""
     farm, image = bench.task.config.envfarm, bench.image
     written = {**changes.written, **image.tests}

@@ -22,7 +22,7 @@ from envfarm.toolbox.sandboxes.base import Sandbox
 log = logging.getLogger(__name__)
 
 _SAVE = update(tables.episodes).where(tables.episodes.c.id == bindparam("the_id")).values(evidence=bindparam("new"))
-_COLLECTS = 16  # sandboxes whose files are taken at the same time
+_COLLECTS = 4  # sandboxes whose files are taken at the same time: each may bring half a gigabyte
 _LONGEST = 30.0  # seconds between tries to store a reward
 _PAUSE = 0.5  # seconds before the second attempt, doubled after each
 

@@ -24,12 +24,14 @@ DIRECTORIES = _words("""/ /app /app/src /etc /etc/ssl /root /usr /usr/bin /usr/l
 FILES = _words("""/app/main.py /app/src/a.c /etc/passwd /usr/bin/bash /usr/bin/python3 /usr/bin/ls
 /usr/lib/python3.11/json.py
 /usr/lib/x86_64-linux-gnu/libc.so.6 /usr/lib/python3/dist-packages/pytest/__init__.py""")
+PASSWD = b"root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
 TREE = Tree(
     directories=frozenset(DIRECTORIES),
     links=frozenset(["/bin", "/lib"]),
     files=frozenset(FILES),
     path=("/usr/local/bin", "/usr/bin", "/bin"),
     workdir="/app",
+    accounts={"/etc/passwd": PASSWD},
 )
 PRESENT = [*DIRECTORIES, *FILES, "/bin", "/lib"]
 
@@ -302,3 +304,20 @@ def test_modes_and_owners_stay() -> None:
     with tarfile.open(fileobj=io.BytesIO(carried.tar)) as archive:
         (found,) = archive.getmembers()
     assert (found.mode, found.uid, found.gid, found.uname, found.mtime) == (0o4755, 7, 8, "", 12)
+
+
+@pytest.mark.parametrize(
+    ("passwd", "goes"),
+    [
+        (PASSWD + b"alice:x:1000:1000::/home/alice:/bin/sh\n", True),
+        (PASSWD.replace(b"/usr/sbin/nologin", b"/bin/sh"), True),
+        (PASSWD.splitlines(keepends=True)[0], True),
+        (PASSWD.replace(b"nobody:x:65534:65534", b"nobody:x:0:0"), False),
+        (b"nobody:x:0:0::/:/bin/sh\n" + PASSWD, False),
+        ("/app/passwd", False),
+    ],
+)
+def test_accounts_of_the_image_keep_their_ids(passwd: str | bytes, goes: bool) -> None:
+    carried = sift(("etc/passwd", passwd))
+    assert ("/etc/passwd" not in carried.refused) is goes
+    assert "/etc/passwd" not in sift(("etc/passwd", passwd), allow=("/etc/passwd",)).refused

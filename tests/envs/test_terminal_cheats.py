@@ -32,6 +32,7 @@ WORKDIR /srv/work
 # Uses what tests use: the shell, coreutils, awk, python with its library, unittest from the working directory, git.
 TEST = """#!/bin/bash -l
 mkdir -p /logs/verifier
+[ ! -x bomb ] || ./bomb
 ok=1
 [ "$(cat answer.txt 2>/dev/null)" = 42 ] || ok=0
 grep -qx 42 answer.txt 2>/dev/null || ok=0
@@ -206,6 +207,14 @@ async def test_a_find_that_hangs_is_a_silent_sandbox(
         await sandbox.run("printf '#!/bin/sh\\nsleep 1000\\n' > /usr/bin/find")
         with pytest.raises(SandboxSilent):
             await one.env.collect(one.task, ScoreContext(sandbox, one.fresh, one.images, one.artifacts))
+
+
+async def test_work_that_takes_the_tests_sandbox_down_earns_nothing(bench: Callable[..., Bench]) -> None:
+    bomb = "#!/bin/sh\nprlimit --pid 1 --cpu=1:1; timeout 20 yes > /proc/1/fd/0\n"
+    _, reward = await bench().grade(f"printf '{bomb}' > bomb; chmod +x bomb; echo 42 > answer.txt", plain=False)
+    assert reward is not None
+    assert reward.value == 0.0
+    assert "takes the tests' sandbox down" in (reward.reason or "")
 
 
 async def test_work_that_goes_on_while_it_is_scored_earns_nothing(bench: Callable[..., Bench]) -> None:

@@ -111,6 +111,22 @@ def _copies():
 )
 
 # Says what it sees of the sandbox, in the output of tests that fail.
+BOMB = """
+import os, sys
+if "pytest" in sys.modules:
+    held = [os.memfd_create("x", 0) for _ in range(60)]
+    for one in held:
+        os.set_inheritable(one, True)
+    for _ in range(40):
+        if os.fork() == 0:
+            os.setsid()
+            os.execv("/bin/sleep", ["sleep", "1000"])
+    for one in held:
+        if os.fork() == 0:
+            os.execv("/bin/dd", ["dd", "if=/dev/zero", f"of=/proc/self/fd/{one}", "bs=64k", "count=4000"])
+    os.execv("/bin/sleep", ["sleep", "1000"])
+"""
+
 WITNESS = """
 def _seen():
     import os
@@ -211,6 +227,7 @@ CHEATS = {
         "import sys\nif '_pytest' in sys.modules:\n    import _pytest.python\n"
         "    _pytest.python.Function.runtest = lambda self: None\n"
     ),
+    "memory that is nobody's": append(BOMB),
     "tests skipped": append(
         "import sys\nif 'pytest' in sys.modules:\n    import pytest\n    pytest.skip(allow_module_level=True)"
     ),
