@@ -20,15 +20,18 @@ def shell(
     task: Annotated[str, typer.Argument(help="Its id, or its folder.")],
     json: Annotated[bool, typer.Option("--json", help="Print the score as one JSON object.")] = False,
 ) -> None:
-    """Work on a task in a terminal, as an agent would; when the shell ends, it is scored."""
+    """Work on a task in a terminal, as an agent would; it is scored then. Exit code 1: below the full mark."""
     settings, id = with_folder(loaded.settings, task)
     done = asyncio.run(_shell(settings, id))
+    mark = done.pop("full_mark")
     if json:
         emit_json(done)
     else:
         table([done], ["task", "reward", "parts", "seconds", "reason"])
     if done["reward"] is None:
         raise typer.Exit(3)
+    if done["reward"] < mark:
+        raise typer.Exit(1)
 
 
 async def _shell(settings: Settings, id: str) -> dict[str, Any]:
@@ -37,6 +40,7 @@ async def _shell(settings: Settings, id: str) -> dict[str, Any]:
     from envfarm.orchestrator.owners import owner
     from envfarm.orchestrator.play import Player
     from envfarm.orchestrator.wire import open_artifacts, open_backend, open_images
+    from envfarm.toolbox.sandboxes.docker import DockerSandbox
 
     local = settings.model_copy(update={"backend": "docker", "url": None})
     task = find_task(local, id)
@@ -48,10 +52,11 @@ async def _shell(settings: Settings, id: str) -> dict[str, Any]:
             player = Player(backend, images, open_artifacts(local), owner=label)
             console.print(f"building {id} …", markup=False)
             async with player.start(task) as playing:
-                for message in environment(task.kind).messages(task):
+                for message in environment(task.kind, task.path).messages(task):
                     console.print(message.content.strip(), soft_wrap=True, markup=False)
                 console.print("\n(leave the shell to be scored)\n", markup=False)
-                interact(local.docker_url, playing.sandbox.id, playing.sandbox.spec)  # nothing else is going on here
+                assert isinstance(playing.sandbox, DockerSandbox)
+                interact(local.docker_url, playing.sandbox)  # nothing else is going on here
                 console.print("scoring …", markup=False)
                 reward = await playing.score()
     finally:
@@ -63,4 +68,5 @@ async def _shell(settings: Settings, id: str) -> dict[str, Any]:
         "reason": reward.reason,
         "artifacts": reward.evidence,
         "seconds": round(time.monotonic() - started, 3),
+        "full_mark": task.config.envfarm.full_mark,
     }

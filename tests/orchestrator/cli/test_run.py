@@ -154,6 +154,30 @@ def test_a_script_on_standard_input_works_in_the_tasks_sandbox(cli: Any, folder:
     assert "oh\n" in done.stderr
 
 
+def test_a_shell_is_where_the_agent_is_and_its_exit_code_tells_the_reward(cli: Any, folder: Path) -> None:
+    (folder / "task.toml").write_text("")
+    (folder / "environment/Dockerfile").write_text(
+        "FROM debian:12\nRUN useradd -m -u 1234 worker\nWORKDIR /home/worker/in\nUSER worker\n"
+    )
+    look = "whoami; pwd; echo $HOME; env | grep -c ^ENVFARM="
+    (cli.folder / "calls").write_text(json.dumps({"name": "bash", "arguments": {"command": look}}))
+    episode = json.loads(cli("run", "answer", "--policy", "calls", "--json", code=1).stdout)["episode"]
+    [step] = json.loads(cli("episodes", "show", episode, "--json").stdout)["steps"]
+    done = subprocess.run(
+        [COMMAND, "shell", "answer", "--json"],
+        cwd=cli.folder,
+        env=cli.environment({}),
+        input=look,
+        capture_output=True,
+        text=True,
+    )
+    out, _, shown = done.stdout.partition("{")
+    assert step["results"][0]["content"].startswith(out)
+    assert out == "worker\n/home/worker/in\n/home/worker\n0\n"
+    assert json.loads("{" + shown)["reward"] == 0.0
+    assert done.returncode == 1
+
+
 def test_a_terminal_is_one_inside_too(cli: Any, folder: Path) -> None:
     ours, theirs = pty.openpty()
     shell = subprocess.Popen(
