@@ -17,6 +17,7 @@ from envfarm.orchestrator.app import make_app, make_runner
 from envfarm.orchestrator.identity import DataInUse
 from envfarm.orchestrator.settings import Settings, SettingsError
 from envfarm.orchestrator.wire import open_farm
+from envfarm.tasks.registry import Registry
 from envfarm.toolbox.errors import FarmError
 
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
@@ -33,7 +34,7 @@ class Server:
 
     url: str
     token: str | None
-    tasks: int = 0
+    registry: Registry | None = None  # of a server in this process
 
 
 def data_folder(settings: Settings) -> Path:
@@ -69,7 +70,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         stack.enter_context(_Announcement(data / _ANNOUNCED, url))
-        yield Server(url, tokens[0].partition(":")[0] if tokens else None, len(farm.registry))
+        yield Server(url, tokens[0].partition(":")[0] if tokens else None, farm.registry)
 
 
 @asynccontextmanager
