@@ -63,10 +63,10 @@ async def _run(settings: Settings, id: str, policy: str, *, quiet: bool) -> dict
         [episode] = await client.create(id, run=_RUN, limits=limits)
         async with AsyncExitStack() as unless_scored:
             unless_scored.push_async_callback(_cancel, client, episode["id"])
-            with says_when_stopped():
-                if not await _play(client, episode["id"], calls, quiet):
-                    await client.finish(episode["id"])
-                reward = await client.wait_reward(episode["id"])
+            unless_scored.enter_context(says_when_stopped())
+            if not await _play(client, episode["id"], calls, quiet):
+                await client.finish(episode["id"])
+            reward = await client.wait_reward(episode["id"])
             unless_scored.pop_all()
         return {
             "episode": episode["id"],
