@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Protocol, cast
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any, Protocol, cast
 
 from pydantic import BaseModel, ConfigDict
 
@@ -97,19 +100,29 @@ class Environment(Protocol):
         """The reward. Raises SandboxError for a fault of the farm (it is retried, then null), never gives 0 for one."""
 
 
-def environment(kind: str) -> Environment:
+def environment(kind: str, folder: Path = Path()) -> Environment:
     """The environment of a kind: the module of that name in envfarm.envs, or an `envfarm.envs` entry point.
 
     Its module has a class `Environment` in the manner of its name (`SweEnvironment`) under the name `ENVIRONMENT`.
+    Raises TaskError, which names the task's folder where it is given and the nearest kind.
     """
     for point in entry_points(group="envfarm.envs", name=kind):
         return cast(Environment, point.load()())
+    module: Any = None
     try:
         module = import_module(f"envfarm.envs.{kind}")
     except ModuleNotFoundError as error:
         if error.name != f"envfarm.envs.{kind}":
             raise
-        raise TaskError(f"task.toml: [envfarm] kind: no environment is called {kind!r}") from None
     if not hasattr(module, "ENVIRONMENT"):
-        raise TaskError(f"task.toml: [envfarm] kind: no environment is called {kind!r}")
+        known = _kinds()
+        near = difflib.get_close_matches(kind, known, 1)
+        advice = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+        raise TaskError(f"{folder / 'task.toml'}: [envfarm] kind: no environment is called {kind!r}; {advice}")
     return cast(Environment, module.ENVIRONMENT())
+
+
+def _kinds() -> list[str]:
+    modules = [name for _, name, _ in iter_modules(import_module("envfarm.envs").__path__)]
+    ours = {name for name in modules if hasattr(import_module(f"envfarm.envs.{name}"), "ENVIRONMENT")}
+    return sorted(ours | {point.name for point in entry_points(group="envfarm.envs")})

@@ -37,9 +37,14 @@ def make_app(farm: Farm, *, body_limit: int, tokens: Sequence[str] = ()) -> web.
     app[PAGE] = page(doc)
     app[IN_FLIGHT] = InFlight()
     app.on_shutdown.extend((shut_down, app[IN_FLIGHT].end))
+    app.router.add_get("/", _home)
     for route in ROUTES:
         app.router.add_route(route.method, route.path, endpoint(route))
     return app
+
+
+async def _home(_: web.Request) -> web.Response:
+    return web.Response(status=302, headers={"Location": "/docs"})  # for people; clients begin with /v1
 
 
 def make_runner(app: web.Application) -> web.AppRunner:

@@ -47,8 +47,10 @@ class Auth:
         if authorization is None:
             raise Unauthorized("send the header `Authorization: Bearer TOKEN`")
         scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            raise Unauthorized("the header `Authorization` is no bearer token; write `Bearer TOKEN`")
         caller = self._callers.get(_digest(token.strip()))
-        if scheme.lower() != "bearer" or caller is None:
+        if caller is None:
             raise Unauthorized("the token is not known; check the server's setting `tokens`")
         return caller
 

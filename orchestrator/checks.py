@@ -24,17 +24,18 @@ from envfarm.orchestrator.settings import Settings
 from envfarm.orchestrator.store import Store
 from envfarm.orchestrator.wire import open_registry
 from envfarm.toolbox.errors import TaskError
+from envfarm.toolbox.sandboxes.docker_client import reason
 from envfarm.toolbox.sandboxes.docker_fork import lacking
 
 _ROOM = 5 << 30  # bytes: a few task images and their artefacts
 _GIB = 1 << 30
 
-State = Literal["ok", "missing", "note"]
+State = Literal["ok", "missing", "unusable", "note"]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check: `missing` is what the farm cannot do without, `note` what it can."""
+    """One check: `missing` or `unusable` is what the farm cannot do without, `note` what it can."""
 
     check: str
     state: State
@@ -44,6 +45,11 @@ class Finding:
     def row(self) -> dict[str, str]:
         """As a table or JSON shows it."""
         return asdict(self)
+
+    @property
+    def fatal(self) -> bool:
+        """Whether the farm cannot work like this."""
+        return self.state in ("missing", "unusable")
 
 
 def examine(settings: Settings) -> list[Finding]:
@@ -67,7 +73,7 @@ def engine(settings: Settings) -> Generator[Finding, None, None]:
     except (DockerException, requests.RequestException) as error:
         where = settings.docker_url or os.environ.get("DOCKER_HOST") or "the default socket"
         fix = "start Docker (in a checkout: `make engine`), or name an engine with --docker-url"
-        yield Finding("docker engine", "missing", f"none answers at {where}: {_short(error)}", fix)
+        yield Finding("docker engine", "missing", f"none answers at {where}: {reason(error)}", fix)
         return
     try:
         info: dict[str, Any] = client.info()
@@ -124,7 +130,7 @@ def _disk(what: str, folder: Path) -> Finding:
     free = shutil.disk_usage(place).free
     found = f"{free / _GIB:.1f} GiB free at {place}"
     if not os.access(place, os.W_OK):
-        return Finding(what, "missing", f"{place} cannot be written", "choose another folder with --data")
+        return Finding(what, "unusable", f"{place} cannot be written", "choose another folder with --data")
     if free < _ROOM:
         return Finding(what, "note", found, f"free {(_ROOM - free) / _GIB:.1f} GiB: builds and artefacts need room")
     return Finding(what, "ok", found)
@@ -137,7 +143,7 @@ def _database(settings: Settings) -> Finding:
     try:
         asyncio.run(_opened(settings))
     except StoreError as error:
-        return Finding("database", "missing", shown, _short(error))
+        return Finding("database", "unusable", shown, _short(error))
     return Finding("database", "ok", shown)
 
 
@@ -158,7 +164,7 @@ def _port(settings: Settings) -> Finding:
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 return Finding("port", "note", f"{where} is in use", "choose another with --port, unless it is envfarm")
-            return Finding("port", "missing", f"{where}: {_short(error)}", "correct host and port")
+            return Finding("port", "unusable", f"{where}: {_short(error)}", "correct host and port")
     return Finding("port", "ok", f"{where} is free")
 
 

@@ -49,12 +49,24 @@ class Row:
     oracle: float | None = None
     noop: float | None = None
     episode: str | None = None  # the one that the solution played
+    idle: str | None = None  # the one in which nothing was done
     why: str = ""
 
     @property
     def sound(self) -> bool:
         """Whether the solution earned the full mark and doing nothing earned nothing."""
-        return self.oracle == self.task.config.envfarm.full_mark and self.noop == 0.0
+        return self.solved and self.noop == 0.0
+
+    @property
+    def solved(self) -> bool:
+        """Whether the solution earned the full mark."""
+        return self.oracle == self.task.config.envfarm.full_mark
+
+    def failure(self) -> str:
+        """Which task is not sound, why, and where to look."""
+        why = self.why or f"its solution earned {_earned(self.oracle)} and doing nothing {_earned(self.noop)}"
+        episode = self.idle if self.solved else self.episode
+        return f"{self.task.id} failed: {why}" + (f"; see `envfarm episodes show {episode}`" if episode else "")
 
 
 class Stage:
@@ -116,6 +128,9 @@ async def demo(settings: Settings) -> bool:
         await _each("played", built, lambda row, stage: _play(row, client, stage))
         _show(rows)
         same = await _replay([row for row in rows if row.sound], client, settings)
+    for row in rows:
+        if not row.sound:
+            _say(row.failure())
     sound = sum(row.sound for row in rows)
     _say(f"{sound} of {len(rows)} tasks are sound, in {time.monotonic() - started:.0f} s")
     _say(
@@ -158,8 +173,9 @@ async def _play(row: Row, client: Client, stage: Stage) -> None:
             await client.step(episode["id"], [call.model_dump()])
         stage.doing(row.task.id, "scoring its solution")
         row.oracle = await _reward(row, client, episode)
-    stage.doing(row.task.id, f"{row.oracle:g} for its solution; doing nothing" if row.oracle is not None else "nothing")
+    stage.doing(row.task.id, f"its solution earned {_earned(row.oracle)}; now playing do-nothing")
     async with _episode(client, row.task) as episode:
+        row.idle = episode["id"]
         row.noop = await _reward(row, client, episode)
     row.seconds = time.monotonic() - started
 
@@ -205,6 +221,10 @@ async def _replay(sound: Sequence[Row], client: Client, settings: Settings) -> b
     return played.matches
 
 
+def _earned(reward: float | None) -> str:
+    return "no reward" if reward is None else f"{reward:g}"
+
+
 def _show(rows: Sequence[Row]) -> None:
     lines = [
         {
@@ -215,7 +235,7 @@ def _show(rows: Sequence[Row]) -> None:
             "solution": row.oracle,
             "nothing": row.noop,
             "play s": round(row.seconds, 1),
-            "sound": "yes" if row.sound else f"NO: {row.why or 'see `envfarm episodes show`'}",
+            "sound": "yes" if row.sound else f"NO: {row.why}" if row.why else "NO",
         }
         for row in rows
     ]

@@ -84,7 +84,7 @@ class Player:
     @asynccontextmanager
     async def start(self, task: Task) -> AsyncIterator[Playing]:
         """A sandbox in which the task waits for its first call. Raises FarmError."""
-        env = environment(task.kind)
+        env = environment(task.kind, task.path)
         async with self.fresh(await env.spec(task, self.images)) as sandbox:
             await env.start(task, sandbox)
             yield Playing(self, task, env, sandbox)

@@ -18,6 +18,7 @@ from envfarm.orchestrator.auth import loopback
 from envfarm.orchestrator.errors import DataInUse, PortBusy, SettingsError
 from envfarm.orchestrator.settings import Settings
 from envfarm.orchestrator.wire import open_farm
+from envfarm.tasks.registry import Registry
 
 _ANNOUNCED = "server.json"
 
@@ -28,7 +29,7 @@ class Server:
 
     url: str
     token: str | None
-    tasks: int = 0
+    registry: Registry | None = None  # of a server in this process
 
 
 def data_folder(settings: Settings) -> Path:
@@ -64,7 +65,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         stack.enter_context(_Announcement(data / _ANNOUNCED, url))
-        yield Server(url, tokens[0].partition(":")[0] if tokens else None, len(farm.registry))
+        yield Server(url, tokens[0].partition(":")[0] if tokens else None, farm.registry)
 
 
 @asynccontextmanager

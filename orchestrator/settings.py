@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from envfarm.toolbox.sandboxes.base import Isolation
 PREFIX = "ENVFARM_"
 FILE = "envfarm.toml"
 CONFIG = "ENVFARM_CONFIG"  # names another file than ./envfarm.toml
+
+_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 
 BASE_IMAGES = {
     "debian:*": "envfarm/base:1",
@@ -76,13 +79,26 @@ def _pairs(value: Any) -> Any:
     return {key.strip(): item.strip() for key, _, item in pairs}
 
 
+def _store(url: str | None) -> str | None:
+    """The databases that there is a driver for; what follows the scheme may be a password, so it is not shown."""
+    if url is not None and url.partition("://")[0] not in _DRIVERS | dict.fromkeys(_DRIVERS.values(), ""):
+        raise ValueError("write sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME")
+    return url
+
+
+def _server(url: str | None) -> str | None:
+    if url is not None and not re.match(r"https?://[^/\s]+", url):
+        raise ValueError("write http://HOST:PORT")
+    return url
+
+
 class Settings(BaseSettings):
     """What is in force. Times are in seconds, sizes in bytes."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
     data: Path = Field(Path("envfarm-data"), description="folder of the database, artefacts, logs and builds")
-    database: str | None = Field(
+    database: Annotated[str | None, AfterValidator(_store)] = Field(
         None, description="`sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST/NAME`; default: envfarm.db in `data`"
     )
     host: str = Field("127.0.0.1", description="address that the server listens on")
@@ -93,7 +109,7 @@ class Settings(BaseSettings):
             description="bearer tokens that the server takes, `TOKEN` or `TOKEN:RUN` for one run only; none: no check",
         )
     )
-    url: str | None = Field(
+    url: Annotated[str | None, AfterValidator(_server)] = Field(
         None, description="server that commands talk to; default: the one that works in `data`, else one of their own"
     )
     token: SecretStr | None = Field(None, description="bearer token that the commands send")
@@ -144,8 +160,7 @@ class Settings(BaseSettings):
         if self.database is None:
             return f"sqlite+aiosqlite:///{(self.data / 'envfarm.db').absolute()}"
         scheme, colon, rest = self.database.partition("://")
-        driver = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
-        return f"{driver.get(scheme, scheme)}{colon}{rest}"
+        return f"{_DRIVERS.get(scheme, scheme)}{colon}{rest}"
 
     @property
     def trusted(self) -> Path | None:
@@ -239,4 +254,4 @@ def _checked(values: Mapping[str, Any], origins: Mapping[str, str]) -> Settings:
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        raise SettingsError(explain(error, Settings, where=where, secret=("token", "tokens"))) from None
+        raise SettingsError(explain(error, Settings, where=where, secret=("token", "tokens", "database"))) from None

@@ -35,10 +35,12 @@ class Verdict:
     why: str | None = None  # it is not sound, in one line
     seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
+    evidence: list[str] = field(default_factory=list)  # where to look: `the solution: test_log: PATH`
 
     def json(self) -> dict[str, Any]:
         """As an object; `wrong` is there when wrong solutions were played."""
-        names = ["task", "kind", "oracle", "noop", "sound", "why", "seconds"] + ["wrong"] * (self.wrong is not None)
+        names = ["task", "kind", "oracle", "noop", "sound", "why", "seconds", "evidence"]
+        names += ["wrong"] * (self.wrong is not None)
         return {name: getattr(self, name) for name in names}
 
 
@@ -104,7 +106,7 @@ async def _play_all(task: Task, player: Player, verdict: Verdict, repeat: int, w
     report(task.id, "doing nothing")
     noops = await _repeated(task, player, policies.noop(task), repeat)
     verdict.noop = _worst(noops, max)
-    verdict.problems += _not_zero("doing nothing", noops, player)
+    _not_zero("doing nothing", noops, player, verdict)
     try:
         solution = policies.oracle(task)
     except TaskError as error:
@@ -113,14 +115,14 @@ async def _play_all(task: Task, player: Player, verdict: Verdict, repeat: int, w
         report(task.id, "its solution")
         oracles = await _repeated(task, player, solution, repeat)
         verdict.oracle = _worst(oracles, min)
-        verdict.problems += _not_full(task, oracles, player)
+        _not_full(task, oracles, player, verdict)
     if wrong:
         verdict.wrong = {}
         for name, calls in policies.wrong(task).items():
             report(task.id, f"wrong/{name}.sh")
             played = await _repeated(task, player, calls, repeat)
             verdict.wrong[name] = _worst(played, max)
-            verdict.problems += _not_zero(f"wrong/{name}.sh", played, player)
+            _not_zero(f"wrong/{name}.sh", played, player, verdict)
 
 
 async def _repeated(task: Task, player: Player, calls: Sequence[Call], repeat: int) -> list[Played]:
@@ -141,16 +143,17 @@ def _worst(played: Sequence[Played], choose: Callable[[list[float]], float]) -> 
     return choose(known) if len(known) == len(values) else None
 
 
-def _not_zero(who: str, played: Sequence[Played], player: Player) -> list[str]:
+def _not_zero(who: str, played: Sequence[Played], player: Player, verdict: Verdict) -> None:
     for one in played:
-        if one.reward.value is None:
-            return [f"{who} got no reward: {one.reward.reason}{_evidence(one.reward, player)}"]
-        if one.reward.value > _CLOSE:
-            return [f"{who} scored {one.reward.value:g}, not 0{_evidence(one.reward, player)}"]
-    return []
+        value = one.reward.value
+        if value is None or value > _CLOSE:
+            outcome = f"got no reward: {one.reward.reason}" if value is None else f"scored {value:g}, not 0"
+            verdict.problems.append(f"{who} {outcome}")
+            verdict.evidence += _evidence(who, one.reward, player)
+            return
 
 
-def _not_full(task: Task, played: Sequence[Played], player: Player) -> list[str]:
+def _not_full(task: Task, played: Sequence[Played], player: Player, verdict: Verdict) -> None:
     full = task.config.envfarm.full_mark
     values = [one.reward.value for one in played]
     for one in played:
@@ -161,10 +164,10 @@ def _not_full(task: Task, played: Sequence[Played], player: Player) -> list[str]
                 outcome += f" in {sum(v == value for v in values)} of {len(values)} tries"
             said = one.results[-1].content.strip().splitlines() if one.results else []
             ended = f", its output ends with {said[-1][:200]!r}" if said else ""
-            return [f"the solution {outcome}{ended}{_evidence(one.reward, player)}"]
-    return []
+            verdict.problems.append(f"the solution {outcome}{ended}")
+            verdict.evidence += _evidence("the solution", one.reward, player)
+            return
 
 
-def _evidence(reward: Reward, player: Player) -> str:
-    places = [f"{name}: {player.artifacts.path(digest)}" for name, digest in sorted(reward.evidence.items())]
-    return f" ({', '.join(places)})" if places else ""
+def _evidence(who: str, reward: Reward, player: Player) -> list[str]:
+    return [f"{who}: {name}: {player.artifacts.path(digest)}" for name, digest in sorted(reward.evidence.items())]

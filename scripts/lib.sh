@@ -51,11 +51,15 @@ apt_install() {
   }
 }
 
-# quietly LOG COMMAND…: runs it into a log, and shows the log's end only when it fails.
+# quietly LOG COMMAND…: runs it into a log, tells now and then how far that is, and shows its end only when it fails.
 quietly() {
-  local log=$cache/logs/$1
+  local log=$cache/logs/$1 ticker status=0
   shift
-  if ! "$@" </dev/null >"$log" 2>&1; then
+  while sleep 15 >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do say "  … $(tail -n 1 "$log" | cut -c 1-100)"; done &
+  ticker=$!
+  "$@" </dev/null >"$log" 2>&1 || status=$?
+  kill "$ticker" 2>/dev/null || true
+  if [ "$status" != 0 ]; then
     tail -n 25 "$log" >&2
     die "failed: $* (whole log: $log)"
   fi

@@ -26,7 +26,7 @@ python=$(find_python) || {
   python=$(find_python) || die "no Python 3.11 or newer: install one and name it with PYTHON=/path/to/python"
 }
 need_disk "$root" 1 "the Python environment"
-say "installing envfarm into .venv with $("$python" --version)"
+say "installing envfarm into .venv with $("$python" --version): a minute or so (log: $cache/logs/pip.log)"
 [ -x "$venv/bin/python" ] && fits "$venv/bin/python" && grep -q "$venv" "$venv/bin/activate" || quietly venv.log "$python" -m venv --clear "$venv"
 quietly pip.log "$venv/bin/python" -m pip install --disable-pip-version-check --editable "$root[dev]"
 printf '%s' "$stamp:$root" >"$venv/envfarm-stamp"

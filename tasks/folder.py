@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from envfarm.tasks.near import near_misses
 from envfarm.tasks.spec import FarmTable, Task, TaskConfig
 from envfarm.toolbox.errors import TaskError
 from envfarm.toolbox.explain import Place, dotted, explain
@@ -32,6 +33,7 @@ def load(path: Path, *, id: str | None = None) -> Task:
     """
     raw = _toml(path)
     _check_layout(path, raw)
+    warnings = _warnings(path, raw)
     if "envfarm" in raw:
         _merge_ids(path, raw["envfarm"])
     for table in _ENV_TABLES:
@@ -42,7 +44,14 @@ def load(path: Path, *, id: str | None = None) -> Task:
     _check_live(path, config)
     _check_network(path, config)
     name = id or path.resolve().name
-    return Task(id=name, path=path, instruction=_text(path / "instruction.md"), config=config, digest=digest(path))
+    return Task(
+        id=name,
+        path=path,
+        instruction=_text(path / "instruction.md"),
+        config=config,
+        digest=digest(path),
+        warnings=warnings,
+    )
 
 
 def digest(path: Path) -> str:
@@ -89,6 +98,18 @@ def _toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(_text(file))
     except tomllib.TOMLDecodeError as error:
         raise TaskError(f"{file}: not valid TOML: {error}") from None
+
+
+def _warnings(path: Path, raw: Mapping[str, Any]) -> tuple[str, ...]:
+    """Keys that look misspelt: ours is the table without which a task is another one, so that is an error."""
+    misses = near_misses(raw)
+    for written, meant in misses:
+        if meant == "[envfarm]":
+            raise TaskError(f"{path / 'task.toml'}: {written}: no such table; did you mean {meant}?")
+    return tuple(
+        f"{path / 'task.toml'}: {written}: not read; did you mean {meant.rpartition(' ')[2]}?"
+        for written, meant in misses
+    )
 
 
 def _check_layout(path: Path, raw: Mapping[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """The task format: Harbor's folder and our table in its `task.toml`.
 
 Source of the format: Harbor's task.toml, schema versions 1.0 to 1.4. Keys that Harbor ignores are ignored here too,
-except in our own table `[envfarm]`, where an unknown key is an error.
+except in our own table `[envfarm]`, where an unknown key is an error; `tasks.near` tells of those that look misspelt.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from envfarm.toolbox.sandboxes.base import Isolation
+
+OLD_NAMES = {"memory": "memory_mb", "storage": "storage_mb"}
+"""Keys of `[environment]` as old task files write them."""
 
 NetworkMode = Literal["public", "no-network", "allowlist"]
 
@@ -27,6 +30,12 @@ def _megabytes(value: Any) -> Any:
 
 
 Megabytes = Annotated[int, BeforeValidator(_megabytes), Field(ge=1)]
+
+
+def _absolute(path: str | None) -> str | None:
+    if path is not None and not path.startswith("/"):
+        raise ValueError("write an absolute path")
+    return path
 
 
 class _Harbor(BaseModel):
@@ -67,7 +76,7 @@ class EnvironmentTable(_NetworkPolicy):
     memory_mb: Annotated[Megabytes, Field()] = 2048
     storage_mb: Annotated[Megabytes, Field()] = 10240
     gpus: int = 0
-    workdir: str | None = None
+    workdir: Annotated[str | None, AfterValidator(_absolute)] = None
     env: dict[str, str] = {}
     healthcheck: Healthcheck | None = None
 
@@ -75,7 +84,7 @@ class EnvironmentTable(_NetworkPolicy):
     @classmethod
     def _old_names(cls, data: Any) -> Any:
         if isinstance(data, dict):
-            for old, new in (("memory", "memory_mb"), ("storage", "storage_mb")):
+            for old, new in OLD_NAMES.items():
                 if old in data and new not in data:
                     data = {**data, new: data[old]}
         return data
@@ -167,6 +176,7 @@ class Task(BaseModel):
     instruction: str
     config: TaskConfig
     digest: str  # of every file in the folder: two tasks with the same digest are the same task
+    warnings: tuple[str, ...] = ()  # what nobody reads in it and looks as if it was meant, a line each
 
     @property
     def kind(self) -> str:

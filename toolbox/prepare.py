@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from envfarm.toolbox.errors import SandboxStartError
-from envfarm.toolbox.sandboxes.base import Backend, Sandbox, SandboxSpec
+from envfarm.toolbox.sandboxes.base import Backend, ExecResult, Sandbox, SandboxSpec
 
 _TIMEOUT = 60.0
 
@@ -26,10 +26,18 @@ async def start_prepared(backend: Backend, spec: SandboxSpec, *, owner: str, lea
         if spec.session is not None:
             result = await sandbox.run(":", session=spec.session, timeout=_TIMEOUT)
             if result.exit_code != 0:
-                said = result.stderr[-300:].decode("utf-8", "replace").strip()
-                raise SandboxStartError(f"{spec.image}: its shell does not start: {said or result.exit_code}")
+                raise SandboxStartError(f"{spec.image}: its shell does not start: {await _why(sandbox, result)}")
         ready = True
     finally:
         if not ready:
             await asyncio.shield(sandbox.close())
     return sandbox
+
+
+async def _why(sandbox: Sandbox, result: ExecResult) -> str:
+    """Why a session does not start, in words: a session has nowhere to say it, a command in a fresh shell has."""
+    alone = await sandbox.run(":", timeout=_TIMEOUT)
+    said = (alone.stderr or result.stderr)[-300:].decode("utf-8", "replace").strip()
+    if said.startswith("no such user"):
+        return f"{said}; make that user in the image, or name another one for the agent"
+    return said or f"it ended with {result.exit_code}"

@@ -8,15 +8,18 @@ from envfarm.toolbox.errors import BadRequest, FarmError, ImageError, TaskError
 
 REFUSED = 1  # the answer is no: an unsound task, a reward below the mark, a replay that differs
 WRONG_INPUT = 2  # the caller's input is wrong
+STOPPED = 130  # by Ctrl-C, as shells have it: 128 and the signal's number
 UNABLE = 3  # the farm cannot: no engine, a database that is locked, no room
 
 
 def main() -> None:
-    """Run `envfarm`; exit codes are 0, and 1 (the answer is no), 2 (wrong input), 3 (the farm cannot)."""
-    from envfarm.orchestrator.cli.app import app
-
+    """Run `envfarm`; exit codes are 0, and 1 (the answer is no), 2 (wrong input), 3 (the farm cannot), 130 (Ctrl-C)."""
     try:
+        from envfarm.orchestrator.cli.app import app  # takes a moment, in which somebody may change their mind
+
         app(prog_name="envfarm")
+    except KeyboardInterrupt:
+        sys.exit(STOPPED)
     except FarmError as error:
         sys.stderr.write(f"error: {_line(error)}\n")
         if isinstance(error, ImageError) and error.log:

@@ -16,10 +16,10 @@ from envfarm.orchestrator.settings import Loaded
 def doctor(
     loaded: Loaded, json: Annotated[bool, typer.Option("--json", help="Print a list, one object a check.")] = False
 ) -> None:
-    """Check what the farm needs; exit code 3 when something that it cannot do without is missing."""
+    """Check what the farm needs; exit code 3 when what it cannot do without is missing or unusable."""
     from envfarm.orchestrator.checks import examine
 
     findings = examine(loaded.settings)
     table([finding.row() for finding in findings], ["check", "state", "found", "fix"], as_json=json)
-    if any(finding.state == "missing" for finding in findings):
+    if any(finding.fatal for finding in findings):
         raise typer.Exit(UNABLE)

@@ -13,6 +13,8 @@ from envfarm.orchestrator.cli.flags import with_settings
 from envfarm.orchestrator.cli.output import console, emit_json, table
 from envfarm.orchestrator.cli.remote import connect
 from envfarm.orchestrator.settings import Loaded, Settings
+from envfarm.toolbox.artifacts import Artifacts
+from envfarm.toolbox.errors import NotFound
 
 app = typer.Typer(help="List episodes, and show what happened in one.", no_args_is_help=True)
 
@@ -49,10 +51,9 @@ def show(loaded: Loaded, episode: Annotated[str, typer.Argument(help="Its id.")]
     for step in found["steps"]:
         _show_step(step)
     if found["artifacts"]:
-        table(
-            [{"artefact": name, "digest": digest} for name, digest in found["artifacts"].items()],
-            ["artefact", "digest"],
-        )
+        files = Artifacts(loaded.settings.data / "artifacts")
+        rows = [{"artefact": name, "where": _where(files, digest)} for name, digest in found["artifacts"].items()]
+        table(rows, ["artefact", "where"])
 
 
 async def _list(settings: Settings, run: str | None, state: str | None, limit: int) -> list[dict[str, Any]]:
@@ -85,6 +86,14 @@ def _summary(episode: dict[str, Any]) -> dict[str, Any]:
         "created": f"{datetime.fromtimestamp(episode['created_at']):%Y-%m-%d %H:%M:%S}",
         "reason": episode.get("reason") or reward.get("reason"),
     }
+
+
+def _where(files: Artifacts, digest: str) -> str:
+    """An artefact's file; its digest where that lies on a server's own disk, or is gone."""
+    try:
+        return str(files.path(digest))
+    except NotFound:
+        return digest
 
 
 def _show_step(step: dict[str, Any]) -> None:

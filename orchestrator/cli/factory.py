@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from envfarm.orchestrator.cli.flags import with_settings
 from envfarm.orchestrator.cli.output import console, emit_json
@@ -78,7 +79,13 @@ async def _make(settings: Settings, timeout: float, make: Callable[[Workshop], A
 
     async with owned_backend(settings, "factory") as (backend, label), open_builder(settings) as builder:
         with console.status("") as status:
-            return await make(Workshop(backend, builder, status.update, timeout, label))
+
+            def progress(stage: str) -> None:
+                status.update(escape(stage))
+                if not console.is_terminal:
+                    console.print(stage, soft_wrap=True, markup=False)
+
+            return await make(Workshop(backend, builder, progress, timeout, label))
 
 
 def _show(made: Made, json: bool) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -15,6 +17,16 @@ _WIDE = 160  # columns of what is not a terminal, so that nothing is cut in a lo
 
 console = Console(stderr=True, width=None if sys.stderr.isatty() else _WIDE, highlight=False)
 """For progress and notes; stdout stays clean for what a script reads."""
+
+
+@contextmanager
+def says_when_stopped() -> Iterator[None]:
+    """Say so when Ctrl-C ends the work in the block: ending what it started may take a moment."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        console.print("stopping: ending what was started")
+        raise
 
 
 def emit_json(value: Any) -> None:

@@ -16,7 +16,7 @@ from envfarm.orchestrator.cli.flags import with_settings
 from envfarm.orchestrator.cli.output import console, emit_json
 from envfarm.orchestrator.cli.places import ROOTS, find_task
 from envfarm.orchestrator.settings import Loaded, Settings
-from envfarm.toolbox.errors import BadRequest
+from envfarm.toolbox.errors import BadRequest, NotFound
 
 if TYPE_CHECKING:
     from envfarm.orchestrator.replay import Replay
@@ -63,7 +63,12 @@ async def _replay(settings: Settings, record: dict[str, Any]) -> Replay:
     from envfarm.orchestrator.wire import farm_settings, open_player
 
     local = settings.model_copy(update={"backend": "docker", "url": None})
-    task = find_task(local, recorded(record).task)
+    name = recorded(record).task
+    try:
+        task = find_task(local, name)
+    except NotFound:
+        fix = "name the folder that it was played from with --tasks FOLDER"
+        raise NotFound(f"episode {record['id']}: its task {name!r} is not here; {fix}") from None
     assert task is not None  # without a server's address a missing task is an error
     async with open_player(local, "replay") as player:
         return await replay(record, task, player=player, settings=farm_settings(local))

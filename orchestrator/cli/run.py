@@ -15,7 +15,7 @@ import typer
 from envfarm.orchestrator.cli import REFUSED, UNABLE
 from envfarm.orchestrator.cli.episodes import SERVER
 from envfarm.orchestrator.cli.flags import with_settings
-from envfarm.orchestrator.cli.output import console, emit_json, table
+from envfarm.orchestrator.cli.output import console, emit_json, says_when_stopped, table
 from envfarm.orchestrator.cli.places import ROOTS, find_task, with_folder
 from envfarm.orchestrator.cli.remote import connect
 from envfarm.orchestrator.settings import Loaded, Settings
@@ -64,6 +64,7 @@ async def _run(settings: Settings, id: str, policy: str, *, quiet: bool) -> dict
         [episode] = await client.create(id, run=_RUN, limits=limits)
         async with AsyncExitStack() as unless_scored:
             unless_scored.push_async_callback(_cancel, client, episode["id"])
+            unless_scored.enter_context(says_when_stopped())
             if not await _play(client, episode["id"], calls, quiet):
                 await client.finish(episode["id"])
             reward = await client.wait_reward(episode["id"])

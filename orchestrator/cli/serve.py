@@ -13,6 +13,8 @@ from envfarm.orchestrator.cli.flags import with_settings
 from envfarm.orchestrator.cli.output import console
 from envfarm.orchestrator.settings import Loaded, Settings
 
+_NAMED = 5  # tasks that cannot be used; more would hide the server's address
+
 
 @with_settings()
 def serve(loaded: Loaded) -> None:
@@ -36,11 +38,20 @@ async def _serve(settings: Settings) -> None:
     log = data_folder(settings) / "logs" / "server.log"
     _log_to(log, settings.log_level)
     async with serving(settings) as server:
+        broken = [] if server.registry is None else list(server.registry.errors())
         console.print(
-            f"envfarm {__version__} serves {server.tasks} tasks on {server.url} (pages: {server.url}/docs, "
-            f"log: {log}); stop with Ctrl-C",
+            f"envfarm {__version__} serves {len(server.registry or ()) - len(broken)} tasks on {server.url} "
+            f"(pages: {server.url}/docs, log: {log}); stop with Ctrl-C",
             soft_wrap=True,
         )
+        if broken:
+            more = f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
+            names = ", ".join(broken[:_NAMED])
+            console.print(
+                f"{len(broken)} cannot be used: {names}{more}; `envfarm tasks list` says why",
+                soft_wrap=True,
+                markup=False,
+            )
         await stop.wait()
         console.print("stopping")
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from envfarm.orchestrator.cli import UNABLE
+from envfarm.orchestrator.cli import REFUSED, UNABLE
 from envfarm.orchestrator.cli.flags import with_settings
 from envfarm.orchestrator.cli.output import console, emit_json, table
 from envfarm.orchestrator.cli.places import ROOTS, find_task, with_folder
@@ -21,21 +21,25 @@ def shell(
     task: Annotated[str, typer.Argument(help="Its id, or its folder.")],
     json: Annotated[bool, typer.Option("--json", help="Print the score as one JSON object.")] = False,
 ) -> None:
-    """Work on a task in a terminal, as an agent would; when the shell ends, it is scored."""
+    """Work on a task in a terminal, as an agent would; it is scored then. Exit code 1: below the full mark."""
     settings, id = with_folder(loaded.settings, task)
     done = asyncio.run(_shell(settings, id))
+    mark = done.pop("full_mark")
     if json:
         emit_json(done)
     else:
         table([done], ["task", "reward", "parts", "seconds", "reason"])
     if done["reward"] is None:
         raise typer.Exit(UNABLE)
+    if done["reward"] < mark:
+        raise typer.Exit(REFUSED)
 
 
 async def _shell(settings: Settings, id: str) -> dict[str, Any]:
     from envfarm.envs.base import environment
     from envfarm.orchestrator.cli.tty import interact
     from envfarm.orchestrator.wire import open_player
+    from envfarm.toolbox.sandboxes.docker import DockerSandbox
 
     local = settings.model_copy(update={"backend": "docker", "url": None})
     task = find_task(local, id)
@@ -44,10 +48,11 @@ async def _shell(settings: Settings, id: str) -> dict[str, Any]:
     async with open_player(local, "shell") as player:
         console.print(f"building {id} …", markup=False)
         async with player.start(task) as playing:
-            for message in environment(task.kind).messages(task):
+            for message in environment(task.kind, task.path).messages(task):
                 console.print(message.content.strip(), soft_wrap=True, markup=False)
             console.print("\n(leave the shell to be scored)\n", markup=False)
-            interact(local.docker_url, playing.sandbox.id, playing.sandbox.spec)  # nothing else is going on here
+            assert isinstance(playing.sandbox, DockerSandbox)
+            interact(local.docker_url, playing.sandbox)  # nothing else is going on here
             console.print("scoring …", markup=False)
             reward = await playing.score()
     return {
@@ -57,4 +62,5 @@ async def _shell(settings: Settings, id: str) -> dict[str, Any]:
         "reason": reward.reason,
         "artifacts": reward.evidence,
         "seconds": round(time.monotonic() - started, 3),
+        "full_mark": task.config.envfarm.full_mark,
     }

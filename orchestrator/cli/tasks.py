@@ -6,7 +6,7 @@ import asyncio
 import json as jsonlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,13 +14,15 @@ import typer
 
 from envfarm.orchestrator.cli import REFUSED, factory
 from envfarm.orchestrator.cli.flags import with_settings
-from envfarm.orchestrator.cli.output import console, emit_json, table
+from envfarm.orchestrator.cli.output import console, emit_json, says_when_stopped, table
 from envfarm.orchestrator.cli.places import ROOTS
 from envfarm.orchestrator.settings import Loaded, Settings
+from envfarm.toolbox.errors import BadRequest
 
 if TYPE_CHECKING:
     from envfarm.orchestrator.validate import Verdict
     from envfarm.tasks.registry import Registry
+    from envfarm.tasks.spec import Task
 
 app = typer.Typer(help="List tasks, check that they are sound, and make new ones.", no_args_is_help=True)
 app.command("from-releases")(factory.from_releases)
@@ -53,6 +55,7 @@ def list_tasks(loaded: Loaded, folders: Folders = None, json: Json = False) -> N
     ]
     for id, error in registry.errors().items():
         console.print(f"{id}: {error}", soft_wrap=True, markup=False, style="red")
+    _warn(registry)
     table(rows, ["task", "kind", "language", "description"], as_json=json)
 
 
@@ -69,6 +72,7 @@ def show(
     else:
         registry = _registry(loaded.settings, None)
     found = registry.get(task)
+    _warn([found])
     shown = found.model_dump(mode="json", exclude_defaults=True)
     if json:
         emit_json(shown)
@@ -91,15 +95,27 @@ def validate(
 ) -> None:
     """Check that tasks are sound: built, solved by their solution, and not by doing nothing. Exit code 1: not all."""
     registry = _registry(loaded.settings, folders)
+    if not len(registry):
+        raise BadRequest("there are no tasks to validate: name a folder, or set `tasks`")
+    _warn(registry)
     verdicts = asyncio.run(_validate(loaded.settings, registry, repeat, jobs, wrong, json))
     if not json:
         rows = [_row(verdict) for verdict in sorted(verdicts, key=lambda verdict: verdict.task)]
         columns = ["task", "kind", "oracle", "noop", *(["wrong"] if wrong else []), "sound", "seconds", "why"]
         table(rows, columns)
+        for verdict in verdicts:
+            for place in verdict.evidence:
+                console.print(f"{verdict.task}: {place}", soft_wrap=True, markup=False)
     unsound = sum(not verdict.sound for verdict in verdicts)
     console.print(f"{len(verdicts) - unsound} of {len(verdicts)} tasks are sound")
     if unsound:
         raise typer.Exit(REFUSED)
+
+
+def _warn(tasks: Iterable[Task]) -> None:
+    for task in tasks:
+        for warning in task.warnings:
+            console.print(f"warning: {warning}", soft_wrap=True, markup=False, style="yellow")
 
 
 def _registry(settings: Settings, folders: Sequence[Path] | None) -> Registry:
@@ -144,7 +160,7 @@ async def _validate(
         bars.update(lines[id], description=f"{id}: {stage}", visible=True, advance=not stage.startswith("building"))
 
     async with open_player(settings, "validate") as player:
-        with bars:
+        with bars, says_when_stopped():
             async for verdict in validate_all(registry, player, jobs=jobs, repeat=repeat, wrong=wrong, report=report):
                 verdicts.append(verdict)
                 bars.update(lines[verdict.task], visible=False)

@@ -18,25 +18,35 @@ from typing import Any
 import docker
 from docker.utils.socket import frames_iter
 
-from envfarm.toolbox.sandboxes.base import SandboxSpec
+from envfarm.toolbox.sandboxes.docker import DockerSandbox
 
-_SHELL = ["sh", "-c", "if command -v bash >/dev/null; then exec bash; else exec sh; fi"]
+_SHELL = """
+unset ENVFARM
+id=$(id -u)
+if [ "$id" != 0 ]; then
+  while IFS=: read -r name _ number _ _ home _; do
+    if [ "$number" = "$id" ]; then export HOME="${home:-/}" USER="$name" LOGNAME="$name"; break; fi
+  done </etc/passwd
+fi
+cd -- "$1" 2>/dev/null || cd /
+if command -v bash >/dev/null; then exec bash; else exec sh; fi
+"""
+"""Where the agent's own shell is: its user's home, its working directory, without the farm's program."""
 _CHUNK = 65536
 
 
-def interact(url: str | None, container: str, spec: SandboxSpec) -> None:
-    """Connect standard input and output to a shell in a container until that shell ends."""
+def interact(url: str | None, sandbox: DockerSandbox) -> None:
+    """Connect standard input and output to a shell in a sandbox, where its agent would be, until that shell ends."""
     client = docker.DockerClient(base_url=url) if url else docker.from_env()
     interactive = sys.stdin.isatty()
     try:
         created = client.api.exec_create(
-            container,
-            _SHELL,
+            sandbox.id,
+            ["sh", "-c", _SHELL, "sh", sandbox.defaults.workdir],
             stdin=True,
             tty=interactive,
-            user=spec.user or "",
-            workdir=spec.workdir,
-            environment={**dict(spec.env), **({"TERM": os.environ.get("TERM", "xterm")} if interactive else {})},
+            user=sandbox.defaults.user or "",
+            environment={"TERM": os.environ.get("TERM", "xterm")} if interactive else {},
         )
         stream = client.api.exec_start(created["Id"], tty=interactive, socket=True)
         raw: Any = getattr(stream, "_sock", stream)

@@ -15,7 +15,11 @@ from envfarm.tasks.factory.registries.base import Release
 from envfarm.tasks.runners.base import Runner
 from envfarm.toolbox.errors import BadRequest
 
-_PROSE = re.compile(r"\.(md|rst|adoc|txt)$|^(licen[cs]e|copying|notice|authors|contributors|changelog|changes)\b", re.I)
+_PROSE = re.compile(
+    r"\.(md|rst|adoc|txt)$|^(licen[cs]e|copying|notice|authors|contributors|changelog|changes)\b"
+    r"|^(readme|news|history|install|todo|thanks|credits|bugs|hacking|contributing|release[-_]?notes|upgrading|faq)$",
+    re.I,  # the second row only as whole names: install.py and history.go are code
+)
 _PACKAGING = re.compile(
     r"(^|/)(PKG-INFO|MANIFEST(\.in)?|\.cargo_vcs_info\.json|Cargo\.toml\.orig|Cargo\.lock|package-lock\.json|[^/]*\.lock|pyproject\.toml|setup\.py"
     r"|package\.json|Cargo\.toml|go\.(mod|sum))$"
@@ -86,8 +90,9 @@ async def fix(old: Path, new: Path, runner: Runner, scratch: Path) -> str:
                 (scratch / letter / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(tree / name, scratch / letter / name, follow_symlinks=False)
         (scratch / letter).mkdir(parents=True, exist_ok=True)
-    args = ("diff", "--no-index", "--no-color", "--no-ext-diff", "--binary", "--no-prefix", "--", "a", "b")
-    patch, _ = await git(*args, cwd=scratch, accept=(0, 1))
+    # A rename is told as if its two names were of one tree, and `git apply` refuses that ("inconsistent old filename").
+    args = ("diff", "--no-index", "--no-color", "--no-ext-diff", "--no-renames", "--binary", "--no-prefix")
+    patch, _ = await git(*args, "--", "a", "b", cwd=scratch, accept=(0, 1))
     return patch.decode("utf-8", "surrogateescape")
 
 

@@ -63,7 +63,12 @@ def test_sound_tasks_and_a_replay_that_matches(tmp_path: Path, docker_base: str)
     assert (row[4], row[5], row[7]) == ("1", "0", "yes")
     assert "1 of 1 tasks are sound" in done.stderr
     assert done.stderr.startswith(f"envfarm {envfarm.__version__} on Docker ")
-    for stage in ("building", "playing its solution", "scoring its solution", "1 for its solution; doing nothing"):
+    for stage in (
+        "building",
+        "playing its solution",
+        "scoring its solution",
+        "its solution earned 1; now playing do-nothing",
+    ):
         assert f"hello: {stage}" in done.stderr
     assert "1 steps, matches" in done.stderr
     assert str(tmp_path / "envfarm-data") in done.stderr
@@ -80,6 +85,10 @@ def test_one_unsound_and_one_broken_task_are_named_and_the_rest_is_played(tmp_pa
     assert rows["fair"].rstrip().endswith("yes")
     assert "NO" in rows["lenient"]
     assert "NO" in rows["unbuildable"]
+    assert "lenient failed: its solution earned 1 and doing nothing 1; see `envfarm episodes show ep-" in done.stderr
+    [log] = (tmp_path / "envfarm-data/builds").glob("unbuildable-*.log")
+    [told] = [line for line in done.stderr.splitlines() if line.startswith("unbuildable failed: ")]
+    assert log.name in told
     assert "1 of 3 tasks are sound" in done.stderr
 
 

@@ -62,6 +62,11 @@ def test_paths_in_a_file_are_meant_from_the_file(tmp_path: Path, monkeypatch: py
         ("port = 70000", "envfarm.toml: port: Input should be less than or equal to 65535, not 70000"),
         ('isolation = "kvm"', "envfarm.toml: isolation: Input should be 'runc' or 'gvisor', not 'kvm'"),
         ('network = "allowlist"', "envfarm.toml: network: Input should be 'none' or 'public', not 'allowlist'"),
+        (
+            'database = "mysql://u:secret@h/x"',
+            "envfarm.toml: database: write sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME",
+        ),
+        ('url = "nonsense"', "envfarm.toml: url: write http://HOST:PORT, not 'nonsense'"),
         ("port = = 3", "envfarm.toml: not TOML: Invalid value (at line 1, column 8)"),
     ],
 )

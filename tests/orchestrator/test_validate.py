@@ -77,6 +77,7 @@ async def test_a_sound_task(check: Check) -> None:
         "sound": True,
         "why": None,
         "seconds": verdict.seconds,
+        "evidence": [],
         "wrong": {"nearly": 0.0},
     }
 
@@ -141,7 +142,10 @@ async def test_a_wrong_solution_that_scores_is_named(check: Check) -> None:
     verdict = await check(files, wrong=True)
     assert verdict.wrong == {"no": 0.0, "right": 1.0}
     assert verdict.why is not None
-    assert verdict.why.startswith("wrong/right.sh scored 1, not 0 (")
+    assert verdict.why == "wrong/right.sh scored 1, not 0"
+    places = [line.removeprefix("wrong/right.sh: ").partition(": ") for line in verdict.evidence]
+    assert {name for name, _, _ in places} >= {"reward.txt"}
+    assert all("/artifacts/" in place for _, _, place in places)
 
 
 async def test_many_are_validated_at_once_and_the_bad_ones_harm_nobody(tmp_path: Path, player: Player) -> None:

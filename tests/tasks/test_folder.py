@@ -46,6 +46,42 @@ name = "x"
 
 
 @pytest.mark.parametrize(
+    ("toml", "said"),
+    [
+        ("[enviroment]\ncpus = 2", "[enviroment]: not read; did you mean [environment]?"),
+        ("[environment]\ncpu = 2", "[environment] cpu: not read; did you mean cpus?"),
+        ("[agent]\ntimeout = 2", "[agent] timeout: not read; did you mean timeout_sec?"),
+        ("artefacts = []", "artefacts: not read; did you mean artifacts?"),
+        (
+            "[verifier.environment]\ndockerimage = 'x'",
+            "[verifier.environment] dockerimage: not read; did you mean docker_image?",
+        ),
+    ],
+)
+def test_a_key_that_looks_misspelt_is_a_warning(make_folder: MakeFolder, toml: str, said: str) -> None:
+    folder = make_folder(**{"task.toml": toml})
+    assert load(folder).warnings == (f"{folder}/task.toml: {said}",)
+
+
+def test_a_foreign_key_is_none(make_folder: MakeFolder) -> None:
+    toml = """
+version = "1.0"
+multi_step_reward_strategy = "mean"
+[metadata]
+tasks = 1
+[environment]
+memory = "4G"
+skills_dir = "x"
+tpu = 1
+[environment.env]
+CPU = "1"
+[oracle]
+x = 1
+"""
+    assert load(make_folder(**{"task.toml": toml})).warnings == ()
+
+
+@pytest.mark.parametrize(
     ("files", "message"),
     [
         ({"task.toml": None}, "task.toml: missing"),
@@ -57,6 +93,11 @@ name = "x"
         ({"environment/docker-compose.yaml": "services: {}"}, "docker-compose.yaml: tasks of several containers"),
         ({"steps/one/instruction.md": "x"}, "steps: tasks of several steps"),
         ({"task.toml": "[environment]\nos = 'windows'"}, r"\[environment\] os: only linux"),
+        ({"task.toml": "[envfram]\nkind = 'swe'"}, r"\[envfram\]: no such table; did you mean \[envfarm\]\?"),
+        (
+            {"task.toml": "[environment]\nworkdir = 'app'"},
+            r"\[environment\] workdir: write an absolute path, not 'app'",
+        ),
         ({"task.toml": "a = 1\nb = = 2"}, r"task.toml: not valid TOML: .*line 2"),
         ({"task.toml": "[environment]\ncpus = 'lots'"}, r"task.toml: \[environment\] cpus: .*number.*, not 'lots'"),
         ({"task.toml": "[environment]\nmemory_mb = 'much'"}, r"\[environment\] memory_mb: .*not 'much'"),

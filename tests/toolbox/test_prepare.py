@@ -29,3 +29,14 @@ async def test_set_up_as_root_and_a_session_as_the_user(docker_base: str) -> Non
     finally:
         await sandbox.close()
         await backend.close()
+
+
+async def test_a_user_that_the_image_lacks_is_named(docker_base: str) -> None:
+    backend = DockerBackend()
+    spec = SandboxSpec(image=docker_base, user="nobodyhere", session="agent")
+    try:
+        with pytest.raises(SandboxStartError, match="does not start: no such user: nobodyhere; make that user in"):
+            await start_prepared(backend, spec, owner="test-prepare", lease="one")
+        assert await backend.find("test-prepare") == []
+    finally:
+        await backend.close()

@@ -82,9 +82,8 @@ class DockerApi:
         return function(self.client)
 
     def _unavailable(self, error: Exception) -> BackendUnavailable:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else error
         return BackendUnavailable(
-            f"no Docker engine answers at {self.url} ({why}); "
+            f"no Docker engine answers at {self.url} ({reason(error)}); "
             "start Docker (in a checkout: make engine), or name another with docker_url"
         )
 
@@ -126,6 +125,16 @@ class DockerApi:
         if client is not None:
             await asyncio.to_thread(client.close)
         threads.shutdown(wait=False)
+
+
+def reason(error: BaseException) -> str:
+    """Why no engine answers, in a few words: the `docker` package and its libraries wrap the system's error often."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, OSError) and inner.strerror:
+            return str(inner.strerror)
+        inner = inner.__cause__ or inner.__context__
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _image(client: docker.DockerClient, name: str) -> dict[str, Any]:

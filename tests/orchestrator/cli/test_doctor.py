@@ -38,6 +38,15 @@ def test_no_docker_is_named_with_its_fix(cli: Any) -> None:
     assert found["docker engine"]["fix"]
 
 
+def test_an_engine_elsewhere_that_is_away_is_told_in_a_few_words(cli: Any) -> None:
+    away = {"ENVFARM_BACKEND": "docker", "DOCKER_HOST": "tcp://127.0.0.1:1"}
+    assert checks(cli, code=3, **away)["docker engine"]["found"] == (
+        "none answers at tcp://127.0.0.1:1: Connection refused"
+    )
+    error = cli.error("serve", "--port", "0", code=3, **away)
+    assert error.startswith("no Docker engine answers at tcp://127.0.0.1:1 (Connection refused); start Docker")
+
+
 def test_it_changes_nothing(cli: Any) -> None:
     checks(cli)
     assert not (cli.folder / "envfarm-data").exists()
@@ -62,5 +71,5 @@ def test_a_database_that_cannot_be_used(cli: Any) -> None:
     (cli.folder / "envfarm-data").mkdir()
     (cli.folder / "envfarm-data/envfarm.db").write_text("this is not a database, it is a text of some length")
     found = checks(cli, code=3)
-    assert found["database"]["state"] == "missing"
+    assert found["database"]["state"] == "unusable"
     assert found["database"]["fix"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 COMMAND = Path(sys.executable).parent / "envfarm"
+_SLEEP = '{"name": "bash", "arguments": {"command": "sleep 600"}}'
 TEST = """#!/bin/bash
 ok=0; [ "$(cat /srv/answer.txt)" = 42 ] && ok=1
 echo "{\\"reward\\": $ok, \\"checked\\": 1}" > /logs/verifier/reward.json
@@ -104,6 +106,12 @@ def test_a_replay_matches_until_something_differs(cli: Any, folder: Path) -> Non
     assert "1 steps and reward 1.0: all as recorded" in cli("replay", episode).stderr
     exported = json.loads(cli("episodes", "show", episode, "--json").stdout)
     assert exported["steps"][0]["results"][0]["content"] == "solving\n"
+    [hex] = {digest.removeprefix("sha256:") for name, digest in exported["artifacts"].items() if "reward.json" in name}
+    assert f"envfarm-data/artifacts/{hex[:2]}/{hex}" in cli("episodes", "show", episode).stdout
+
+    away = cli.error("replay", episode, code=2, ENVFARM_TASKS="")
+    assert "its task 'answer' is not here; name the folder that it was played from with --tasks FOLDER" in away
+    cli("replay", episode, "--tasks", folder, ENVFARM_TASKS="")
 
     changed = json.loads(json.dumps(exported))
     changed["steps"][0]["results"][0]["content"] = "solved\n"
@@ -136,6 +144,30 @@ def test_a_replay_keeps_to_a_steps_own_time(cli: Any, folder: Path) -> None:
     cli("replay", "timed.json")
 
 
+def test_ctrl_c_ends_what_was_started_and_says_so(cli: Any, folder: Path) -> None:
+    (cli.folder / "calls").write_text('{"name": "bash", "arguments": {"command": "echo 1"}}\n' + _SLEEP)
+    running = cli.start("run", "answer", "--policy", "calls")
+    while (line := running.stderr.readline()) and line != "1\n":  # what the first call printed
+        pass
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=60)
+    assert (running.returncode, err) == (130, "stopping: ending what was started\n")
+
+
+def test_ctrl_c_while_a_command_is_loaded_is_quiet(cli: Any) -> None:
+    script = (
+        "import signal, sys\n"
+        "class CtrlC:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'typer': signal.raise_signal(signal.SIGINT)\n"
+        "sys.meta_path.insert(0, CtrlC())\n"
+        "from envfarm.orchestrator.cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_a_script_on_standard_input_works_in_the_tasks_sandbox(cli: Any, folder: Path) -> None:
     script = "pwd; echo oh >&2; cat > answer.txt <<'E'\n42\nE\n"
     done = subprocess.run(
@@ -152,6 +184,30 @@ def test_a_script_on_standard_input_works_in_the_tasks_sandbox(cli: Any, folder:
     assert json.loads("{" + shown)["reward"] == 1.0
     assert "Write 42 to /srv/answer.txt." in done.stderr
     assert "oh\n" in done.stderr
+
+
+def test_a_shell_is_where_the_agent_is_and_its_exit_code_tells_the_reward(cli: Any, folder: Path) -> None:
+    (folder / "task.toml").write_text("")
+    (folder / "environment/Dockerfile").write_text(
+        "FROM debian:12\nRUN useradd -m -u 1234 worker\nWORKDIR /home/worker/in\nUSER worker\n"
+    )
+    look = "whoami; pwd; echo $HOME; env | grep -c ^ENVFARM="
+    (cli.folder / "calls").write_text(json.dumps({"name": "bash", "arguments": {"command": look}}))
+    episode = json.loads(cli("run", "answer", "--policy", "calls", "--json", code=1).stdout)["episode"]
+    [step] = json.loads(cli("episodes", "show", episode, "--json").stdout)["steps"]
+    done = subprocess.run(
+        [COMMAND, "shell", "answer", "--json"],
+        cwd=cli.folder,
+        env=cli.environment({}),
+        input=look,
+        capture_output=True,
+        text=True,
+    )
+    out, _, shown = done.stdout.partition("{")
+    assert step["results"][0]["content"].startswith(out)
+    assert out == "worker\n/home/worker/in\n/home/worker\n0\n"
+    assert json.loads("{" + shown)["reward"] == 0.0
+    assert done.returncode == 1
 
 
 def test_a_terminal_is_one_inside_too(cli: Any, folder: Path) -> None:

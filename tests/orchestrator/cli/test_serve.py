@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import sqlite3
 import urllib.request
@@ -15,6 +16,20 @@ def test_it_serves_until_it_is_stopped(cli: Any, serve: Callable[..., str]) -> N
     with urllib.request.urlopen(f"{url}/health") as answer:
         assert json.load(answer)["status"] == "ok"
     assert (cli.folder / "envfarm-data/envfarm.db").exists()
+
+
+def test_it_says_how_many_tasks_it_serves_and_which_it_cannot(cli: Any) -> None:
+    for name in ("mix/fine", "mix/bad", "mix/worse"):
+        for place, text in {"instruction.md": "x", "environment/Dockerfile": "FROM x", "tests/test.sh": ""}.items():
+            (cli.folder / name / place).parent.mkdir(parents=True, exist_ok=True)
+            (cli.folder / name / place).write_text(text)
+        (cli.folder / name / "task.toml").write_text("" if name == "mix/fine" else "x =")
+    server = cli.start("serve", "--port", "0", "--samples", "false", "--tasks", "mix")
+    said = [server.stderr.readline(), server.stderr.readline()]
+    server.send_signal(signal.SIGINT)
+    server.communicate(timeout=30)
+    assert "serves 1 tasks" in said[0]
+    assert said[1] == "2 cannot be used: bad, worse; `envfarm tasks list` says why\n"
 
 
 def test_a_busy_port(cli: Any) -> None:

@@ -74,7 +74,7 @@ def test_validate_prints_an_object_a_task_and_its_exit_code_is_the_answer(cli: A
         "unsolved": False,
         "unbuilt": False,
     }
-    assert list(verdicts["fine"]) == ["task", "kind", "oracle", "noop", "sound", "why", "seconds"]
+    assert list(verdicts["fine"]) == ["task", "kind", "oracle", "noop", "sound", "why", "seconds", "evidence"]
     assert (verdicts["fine"]["oracle"], verdicts["fine"]["noop"], verdicts["fine"]["why"]) == (1.0, 0.0, None)
     assert (verdicts["unsolved"]["oracle"], verdicts["unsolved"]["noop"]) == (None, 0.0)
     assert "the build failed" in verdicts["unbuilt"]["why"]
@@ -96,8 +96,30 @@ def test_validate_says_what_is_wrong_with_its_input(cli: Any, make: Make) -> Non
     assert cli.error("tasks", "validate", "nowhere", code=2).startswith("nowhere: no such folder")
     (cli.folder / "empty").mkdir()
     assert cli.error("tasks", "validate", "empty", code=2).startswith("empty: no task in it")
+    assert "name a folder" in cli.error("tasks", "validate", "--samples", "false", code=2)
     url = f"unix://{cli.folder}/no.sock"
     assert "no.sock" in cli.error("tasks", "validate", make("one"), "--docker-url", url, code=3)
+
+
+def test_a_key_that_looks_misspelt_is_told(cli: Any, make: Make) -> None:
+    folder = make("one", **{"task.toml": "[enviroment]\ncpus = 2\n"})
+    said = f"warning: {folder}/task.toml: [enviroment]: not read; did you mean [environment]?"
+    for command in ("list", "show"):
+        assert said in cli("tasks", command, folder).stderr
+    assert said in cli("tasks", "validate", folder).stderr
+
+
+def test_a_kind_that_is_not_there_is_told_with_its_folder(cli: Any, make: Make) -> None:
+    folder = make("one", **{"task.toml": '[envfarm]\nkind = "terminl"\n'})
+    [verdict] = map(json.loads, cli("tasks", "validate", folder, "--json", code=1).stdout.splitlines())
+    said = f"{folder}/task.toml: [envfarm] kind: no environment is called 'terminl'; did you mean 'terminal'?"
+    assert verdict["why"] == said
+
+
+def test_a_user_that_the_image_lacks_is_named(cli: Any, make: Make) -> None:
+    folder = make("one", **{"task.toml": '[agent]\nuser = "nobodyhere"\n'})
+    [verdict] = map(json.loads, cli("tasks", "validate", folder, "--json", code=1).stdout.splitlines())
+    assert "no such user: nobodyhere; make that user in the image" in verdict["why"]
 
 
 def test_two_folders_of_one_name_are_told_apart_by_their_paths(cli: Any, make: Make) -> None:

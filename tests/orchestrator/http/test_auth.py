@@ -18,6 +18,7 @@ pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("header", [None, "Bearer wrong", "Basic secret", "secret", "Bearer", "Bearer secret:r"])
 async def test_a_wrong_token(serve: Any, farm: Farm, header: str | None) -> None:
     api = await serve(farm, tokens=["secret"])
+    assert "write `Bearer TOKEN`" in (await api.get("/v1/tasks", headers={"Authorization": "secret"})).error["message"]
     headers = {} if header is None else {"Authorization": header}
     for path in ("/v1/episodes", "/metrics"):
         answer = await api.get(path, headers=headers)

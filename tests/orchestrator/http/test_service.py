@@ -27,6 +27,11 @@ async def test_tasks_are_paged_and_filtered(api: Api) -> None:
     assert len((await api.get("/v1/tasks?kind=toy&split=train")).json["items"]) == 2
 
 
+async def test_the_root_leads_to_the_pages(api: Api) -> None:
+    answer = await api.get("/", allow_redirects=False)
+    assert (answer.status, answer.headers["Location"]) == (302, "/docs")
+
+
 async def test_one_task(api: Api) -> None:
     task = (await api.get("/v1/tasks/toy/one")).json
     assert (task["id"], task["dataset"], task["kind"]) == ("toy/one", "toy", "toy")

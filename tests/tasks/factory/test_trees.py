@@ -54,6 +54,13 @@ def test_a_folder_stands_for_tests_that_fill_it() -> None:
         ("README.md", False),
         ("docs/conf.py", False),
         ("CHANGES", False),
+        ("README", False),
+        ("NEWS", False),
+        ("HISTORY", False),
+        ("INSTALL", False),
+        ("TODO", False),
+        ("src/adder/history.py", True),
+        ("install.sh", True),
         ("setup.py", False),
         ("pyproject.toml", False),
         ("adder.egg-info/SOURCES.txt", False),
@@ -87,6 +94,18 @@ async def test_the_fix_applies_and_leaves_tests_and_prose_alone(tmp_path: Path) 
         "old\n",
         "old\n",
     ]
+
+
+async def test_a_file_that_was_renamed_is_one_removed_and_one_added(tmp_path: Path) -> None:
+    text = "".join(f"line {number}\n" for number in range(40))
+    old = _write(tmp_path / "old", lib__one_py=text)
+    new = _write(tmp_path / "new", lib__two_py=text + "more\n")
+    (scratch := tmp_path / "scratch").mkdir()
+    (tmp_path / "fix.patch").write_text(await trees.fix(old, new, Pytest(), scratch))
+    await trees.git("init", "-q", cwd=old)
+    await trees.git("apply", str(tmp_path / "fix.patch"), cwd=old)
+    assert trees.names(old) == {"lib/two.py"}
+    assert (old / "lib/two.py").read_text() == text + "more\n"
 
 
 def _release(archive: bytes, kind: str, prefix: str = "adder-1.0") -> Release:
