@@ -47,6 +47,7 @@ class FarmSettings:
     step_timeout: float
     episode_timeout: float
     output_limit: int
+    kept_outputs: int
     start_attempts: int = 3
     score_attempts: int = 3
     keep_deleted: float = 3600.0

@@ -97,8 +97,8 @@ class Episode:
 
     __slots__ = (
         "answer", "created_at", "current", "ended_at", "errors", "evidence", "fork_of", "forking", "group_id", "id",
-        "last", "lease_s", "lease_until", "limits", "lock", "output", "play", "policy_version", "reason", "reward",
-        "rollout_index", "run", "sandbox", "sandbox_id", "started_at", "state", "step_ids", "terminated",
+        "kept", "last", "lease_s", "lease_until", "limits", "lock", "output", "play", "policy_version", "reason",
+        "reward", "rollout_index", "run", "sandbox", "sandbox_id", "started_at", "state", "step_ids", "terminated",
         "truncated", "turn", "waiters", "work",
     )  # fmt: skip
 
@@ -126,6 +126,7 @@ class Episode:
         self.last: Step | None = None
         self.errors = 0  # tool errors so far
         self.output = 0  # bytes shown so far
+        self.kept = 0  # bytes of whole outputs kept so far
         self.terminated = False
         self.truncated = False
         self.reason: str | None = None

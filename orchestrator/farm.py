@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
 from sqlalchemy import bindparam, select, update
 
@@ -48,7 +49,7 @@ from envfarm.orchestrator.task_schemas import TaskStats, TaskView, ToolFormat, T
 from envfarm.orchestrator.views import live_view, pending, task_view
 from envfarm.tasks.registry import Registry
 from envfarm.toolbox.artifacts import Artifacts
-from envfarm.toolbox.errors import Conflict, FarmError, Gone
+from envfarm.toolbox.errors import Conflict, FarmError, Gone, NotFound
 from envfarm.toolbox.sandboxes.base import Backend
 from envfarm.toolbox.toolbox import Toolbox
 
@@ -182,6 +183,13 @@ class Farm:
         if self._live(id) is None:
             await self._stored.row(id)
         return await queries.list_artifacts(self.store, id, cursor=cursor, limit=limit)
+
+    async def artifact(self, digest: str, *, run: str | None = None) -> Path:
+        """Where a file lies; with a run, only if one of its episodes kept it. Raises BadRequest, NotFound."""
+        path = self.artifacts.path(digest)
+        if run is not None and not await queries.run_kept(self.store, run, digest):
+            raise NotFound(f"no artefact {digest}")
+        return path
 
     async def finish(self, id: str, request: FinishRequest) -> EpisodeView:
         """End an episode from outside and start its scoring; again, it changes nothing.

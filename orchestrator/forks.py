@@ -172,7 +172,7 @@ def _twin(origin: Episode, id: str, request: ForkRequest) -> Episode:
     twin.fork_of = origin.id
     twin.group_id = request.group_id or origin.group_id
     twin.policy_version = request.policy_version or origin.policy_version
-    for name in ("started_at", "turn", "last", "errors", "output"):
+    for name in ("started_at", "turn", "last", "errors", "output", "kept"):
         setattr(twin, name, getattr(origin, name))
     twin.step_ids = None if origin.step_ids is None else set(origin.step_ids)
     return twin

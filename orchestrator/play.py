@@ -19,6 +19,7 @@ from envfarm.toolbox.tools.base import ToolContext, ToolResult
 from envfarm.toolbox.tools.call import call_tool
 
 OUTPUT_LIMIT = Settings().output_limit
+KEPT_OUTPUTS = Settings().kept_outputs
 _TIMEOUT = 1800.0  # seconds for one call where the task sets no time for its agent
 
 
@@ -40,16 +41,26 @@ class Playing:
         self._player, self._task, self._env = player, task, env
         self._tools = env.tools(task)
 
-    async def call(self, call: Call, *, timeout: float | None = None, output_limit: int = OUTPUT_LIMIT) -> ToolResult:
+    async def call(
+        self,
+        call: Call,
+        *,
+        timeout: float | None = None,
+        output_limit: int = OUTPUT_LIMIT,
+        kept_outputs: int = KEPT_OUTPUTS,
+    ) -> ToolResult:
         """Make one tool call; `timeout` is in seconds. Raises SandboxError."""
+        artifacts = self._player.artifacts
+        kept = sum(artifacts.size(result.artifacts.values()) for result in self.results)
         context = ToolContext(
             sandbox=self.sandbox,
-            artifacts=self._player.artifacts,
+            artifacts=artifacts,
             command_id=f"call-{len(self.results)}",
             timeout=timeout or self._task.config.agent.timeout_sec or _TIMEOUT,
             output_limit=output_limit,
             user=self.sandbox.spec.user,
             cwd=self.sandbox.spec.workdir,
+            room=kept_outputs - kept,
         )
         self.results.append(await call_tool(self._tools, call.name, call.arguments, context))
         return self.results[-1]

@@ -88,6 +88,13 @@ async def list_artifacts(store: Store, id: str, *, cursor: str | None, limit: in
     return Page(items=items, next=encode(shown[-1].name) if len(rows) > limit else None)
 
 
+async def run_kept(store: Store, run: str, digest: str) -> bool:
+    """Whether an episode of a run refers to a file."""
+    table = tables.artifacts.c
+    query = select(_E.id).join(tables.artifacts, table.episode == _E.id).limit(1)
+    return bool(await store.rows(query.where(table.digest == digest, _E.run == run, _E.deleted_at.is_(None))))
+
+
 async def rewards(store: Store, *, run: str | None, after: int, limit: int) -> list[RewardView]:
     """Rewards that became ready after a cursor, in the order in which they did."""
     query = _REWARDS.where(_R.seq > after, _E.deleted_at.is_(None)).order_by(_R.seq).limit(limit)

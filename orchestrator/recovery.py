@@ -108,10 +108,11 @@ class Recovery:
         done = [step for step in steps if step.finished_at is not None]
         episode.turn = len(done)
         episode.step_ids = {step.step_id for step in done}
-        for step in done:
-            for result in load(step.results):
+        for step in steps:  # one in flight too: what its calls used so far is used up
+            for result in load(step.results or "[]"):
                 episode.output += len(result["content"])
                 episode.errors += result["is_error"]
+                episode.kept += core.artifacts.size(result["artifacts"].values())
         episode.lease_s = core.lease_seconds(row.run)
         episode.renew()
         return episode

@@ -126,7 +126,12 @@ async def _steps(record: RecordedEpisode, playing: Playing, done: Replay, settin
         if step.results is None:  # it was under way when the episode ended
             break
         for number, (call, result) in enumerate(zip(step.calls, step.results, strict=False), 1):
-            made = await playing.call(call, timeout=min(step.timeout_s or most, most), output_limit=limit)
+            made = await playing.call(
+                call,
+                timeout=min(step.timeout_s or most, most),
+                output_limit=limit,
+                kept_outputs=settings.kept_outputs,
+            )
             where = f"step {step.turn}, call {number} ({call.name})"
             for difference in _result_differences(where, result, made):
                 return difference

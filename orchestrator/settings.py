@@ -140,6 +140,9 @@ class Settings(BaseSettings):
     step_timeout: float = Field(120.0, gt=0, description="seconds for one tool call")
     episode_timeout: float = Field(3600.0, gt=0, description="seconds after which an episode is cut")
     output_limit: int = Field(65536, ge=256, description="bytes of each output that the model is shown")
+    kept_outputs: int = Field(
+        1 << 30, ge=0, description="bytes of whole outputs kept for an episode; what is cut after that is not kept"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="of the server's log")
 
     @classmethod

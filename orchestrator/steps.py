@@ -203,6 +203,7 @@ class Steps:
             user=None if user is None else str(user),
             cwd=task.config.environment.workdir,
             resumed=step.resumed,
+            room=core.settings.kept_outputs - episode.kept,
         )
         return await call_tool(episode.play.tools, call.name, call.arguments, context)
 
@@ -211,6 +212,7 @@ class Steps:
         limits = episode.limits
         episode.output += len(result.content)
         episode.errors += result.is_error
+        episode.kept += self.core.artifacts.size(result.artifacts.values())
         if result.finished:
             step.terminated = True
             step.reason = "finish"

@@ -146,4 +146,5 @@ def farm_settings(settings: Settings) -> FarmSettings:
         step_timeout=settings.step_timeout,
         episode_timeout=settings.episode_timeout,
         output_limit=settings.output_limit,
+        kept_outputs=settings.kept_outputs,
     )

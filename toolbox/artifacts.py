@@ -8,7 +8,7 @@ import math
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from envfarm.toolbox.errors import BadRequest, NotFound, StorageError
@@ -57,6 +57,14 @@ class Artifacts:
     def get(self, digest: str) -> bytes:
         """The bytes of a digest. Raises BadRequest (not a digest), NotFound."""
         return self.path(digest).read_bytes()
+
+    def size(self, digests: Iterable[str]) -> int:
+        """The bytes of some files together, of each as often as it is named; one that is gone has none."""
+        total = 0
+        for digest in digests:
+            with suppress(FileNotFoundError):
+                total += self._place(_hex(digest)).stat().st_size
+        return total
 
     def _place(self, digest: str) -> Path:
         return self.root / digest[:2] / digest

@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     from envfarm.orchestrator.replay import Replay
 
 
-@with_settings(*SERVER, *ROOTS, "base_images", "ca_bundle", "isolation", "network", "step_timeout", "output_limit")
+@with_settings(
+    *SERVER,
+    *ROOTS,
+    "base_images",
+    "ca_bundle",
+    "isolation",
+    "network",
+    "step_timeout",
+    "output_limit",
+    "kept_outputs",
+)
 def replay(
     loaded: Loaded,
     episode: Annotated[str, typer.Argument(help="Its id, or a file that `episodes show ID --json` wrote; - is stdin.")],

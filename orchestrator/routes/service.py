@@ -9,6 +9,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from envfarm import __version__
+from envfarm.orchestrator.errors import Forbidden
 from envfarm.orchestrator.http import METRICS, Nothing, Reply, Request
 from envfarm.orchestrator.metrics import CONTENT_TYPE
 from envfarm.orchestrator.openapi import OPENAPI, PAGE
@@ -20,8 +21,7 @@ _SNIFFED = 4096
 
 async def artifact(request: Request[Artifact, Nothing]) -> web.StreamResponse:
     """A file by its digest; ranges are served."""
-    digest = request.path("digest")
-    path = request.farm.artifacts.path(digest)
+    path = await request.farm.artifact(request.path("digest"), run=request.caller.run)
     headers = {
         "Content-Type": _media_type(path),
         "Cache-Control": "private, max-age=31536000, immutable",
@@ -47,6 +47,8 @@ async def ready(request: Request[Nothing, Nothing]) -> ReadyView | Reply:
 
 async def metrics(request: Request[Nothing, Nothing]) -> web.StreamResponse:
     """Numbers in the Prometheus text format."""
+    if request.caller.run is not None:
+        raise Forbidden("metrics are those of every run; send a token for the whole farm")
     return web.Response(body=request.http.app[METRICS].text(), headers={"Content-Type": CONTENT_TYPE})
 
 

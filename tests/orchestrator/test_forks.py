@@ -81,6 +81,17 @@ async def test_limits_go_on_counting_in_a_fork(farm: Farm) -> None:
     assert (step.truncated, step.info.reason) == (True, "turns")
 
 
+async def test_a_fork_has_the_room_for_whole_outputs_that_its_origin_had_left(open_farm: Any) -> None:
+    farm = await open_farm(kept_outputs=1500)
+    id = await create(farm, limits=EpisodeLimits(output_limit=256))
+    long = f"echo {'x' * 999}"
+    await farm.step(id, bash(long))
+    [twin] = await farm.fork(id, ForkRequest())
+    step = await farm.step(twin.id, bash(long, step_id="t"))
+    assert step is not None
+    assert (step.results[0].truncated, step.results[0].artifacts) == (True, {})
+
+
 async def test_a_key_makes_forks_once(farm: Farm) -> None:
     id = await create(farm)
     twins, again = [await farm.fork(id, ForkRequest(n=2), idempotency_key="k") for _ in range(2)]

@@ -12,7 +12,7 @@ import pytest
 
 from envfarm.orchestrator.farm import Farm
 from envfarm.orchestrator.run_schemas import RunRequest
-from envfarm.orchestrator.schemas import Call, EpisodeRequest, FinishRequest, StepRequest
+from envfarm.orchestrator.schemas import Call, EpisodeLimits, EpisodeRequest, FinishRequest, StepRequest
 from envfarm.toolbox.errors import Conflict, SandboxStartError
 from envfarm.toolbox.sandboxes.base import SandboxSpec
 from envfarm.toolbox.sandboxes.simulated import SimulatedBackend
@@ -171,3 +171,31 @@ async def test_one_sandbox_that_cannot_be_taken_back_costs_only_its_episode(
     farm = await open_farm()
     states = [(await farm.episode(id, wait=10)).state for id in (bad, good)]
     assert sorted(states) == ["failed", "running"]
+
+
+async def test_the_room_for_whole_outputs_does_not_grow_by_a_restart(
+    open_farm: OpenFarm, backend: SimulatedBackend
+) -> None:
+    limits = EpisodeLimits(output_limit=256)
+    farm = await open_farm(kept_outputs=2500)
+    id = (await farm.create(EpisodeRequest(task_id="toy/one", limits=limits)))[0].id
+    long = f"echo {'x' * 999}"  # 1000 bytes with the line's end
+    await farm.step(id, bash(long))
+    backend.latency = 0.3
+    await farm.step(id, bash(long, "echo short", step_id="t").model_copy(update={"wait": 0}))
+    while not any(one.results for one in (await farm.steps(id)).items[1:]):  # noqa: ASYNC110 - a caller can only ask
+        await asyncio.sleep(0.01)
+    await farm.close()
+    farm = await open_farm(kept_outputs=2500)
+    backend.latency = 0.0
+    step = await farm.step_result(id, "t", wait=10)
+    assert step is not None
+    assert [set(result.artifacts) for result in step.results] == [{"stdout"}, set()]
+    await farm.close()
+    farm = await open_farm(kept_outputs=2500)
+    last = await farm.step(id, bash(long, "echo short", f"echo {'y' * 499}", long, step_id="u"))
+    assert last is not None
+    assert [set(result.artifacts) for result in last.results] == [set(), set(), {"stdout"}, set()]
+    told = ["the farm keeps no copy" in result.content for result in last.results]
+    assert told == [True, False, False, True]
+    assert [result.truncated for result in last.results] == [True, False, True, True]

@@ -38,6 +38,13 @@ def test_what_is_put_is_there_under_its_digest(tmp_path: Path) -> None:
         artifacts.get("sha256:../../etc/passwd")
 
 
+def test_the_size_of_files_counts_each_as_often_as_it_is_named(tmp_path: Path) -> None:
+    artifacts = Artifacts(tmp_path)
+    one, three = artifacts.put(b"1"), artifacts.put(b"333")
+    assert artifacts.size([]) == 0
+    assert artifacts.size([one, three, three, f"sha256:{'0' * 64}"]) == 7
+
+
 def test_a_sweep_ends_what_nobody_has_put_for_long_and_what_was_never_whole(tmp_path: Path) -> None:
     artifacts = Artifacts(tmp_path)
     old, new, put_again = (artifacts.put(data) for data in (b"old", b"new", b"put again"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,10 @@ SPOOL_LIMIT = 64 << 20
 """Bytes of one stream that a spool file keeps at most."""
 
 _LONGEST = 64 << 10  # a marker with a list of process ids
+# A sandbox can print prefixes by the million: only what looks like a token, or ends before one can be told, is read.
+_MARK = re.compile(re.escape(PREFIX) + rb"([0-9a-f]{%d}|[0-9a-f]{0,%d}\Z)" % (TOKEN, TOKEN - 1))
 _SLACK = 1 << 20
+_WRITE = 256 << 10  # bytes that go into a spool file at once
 
 Handler = Callable[[int, bytes, bytes], None]
 """Called with the stream (1 or 2), the marker's kind and its arguments."""
@@ -34,6 +38,7 @@ class Capture:
         self._spool: Path | None = None
         self._fd = -1
         self._spooled = 0
+        self._unwritten = bytearray()  # of the spool: each write stops the whole server for a moment
 
     def add(self, data: bytes | memoryview) -> None:
         self.total += len(data)
@@ -43,7 +48,7 @@ class Capture:
         if len(self._head) + len(self._tail) + len(data) > self._limit and self._fd < 0 and self._wants_spool:
             self._open()
         if self._fd >= 0:
-            self._spooled += _write(self._fd, data[: SPOOL_LIMIT - self._spooled])
+            self._to_spool(data)
         free = self._room - len(self._head)
         if free > 0:
             self._head += data[:free]
@@ -60,8 +65,8 @@ class Capture:
     def output(self) -> Output:
         """What was kept; closes the spool."""
         if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+            self._write()
+            self._close()
         if self._limit is None or self.total <= self._limit:
             return Output(bytes(self._head + self._tail), self.total, None, None)
         keep = self._limit - len(self._head)
@@ -71,22 +76,33 @@ class Capture:
     def discard(self) -> None:
         """Forget everything, the spool file too."""
         if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+            self._close()
         if self._spool is not None:
             self._spool.unlink(missing_ok=True)
 
     def _open(self) -> None:
         self._fd, name = tempfile.mkstemp(prefix="envfarm-output-")
         self._spool = Path(name)
-        self._spooled = _write(self._fd, (self._head + self._tail)[:SPOOL_LIMIT])
+        self._to_spool(self._head + self._tail)
 
+    def _to_spool(self, data: bytes | bytearray | memoryview) -> None:
+        data = data[: SPOOL_LIMIT - self._spooled]
+        self._spooled += len(data)
+        self._unwritten += data
+        if len(self._unwritten) >= _WRITE:
+            self._write()
 
-def _write(fd: int, data: bytes | bytearray | memoryview) -> int:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
-    return len(data)
+    def _write(self) -> None:
+        with memoryview(self._unwritten) as view:
+            done = 0
+            while done < len(view):
+                done += os.write(self._fd, view[done:])
+        self._unwritten.clear()
+
+    def _close(self) -> None:
+        os.close(self._fd)
+        self._fd = -1
+        self._unwritten.clear()
 
 
 class Reader:
@@ -104,26 +120,25 @@ class Reader:
         if held:
             data = held + data
             self._held[stream] = b""
-        start = 0
-        while True:
-            at = data.find(PREFIX, start)
-            if at < 0:
-                break
-            known = self._known(data, at)  # before the search for its end, which costs more
-            end = -1 if known is False else data.find(b"\n", at, at + _LONGEST)
-            if end < 0 and known is not False and len(data) - at < _LONGEST:
+        start = search = line = 0  # what is not handed over yet, where to look on, the last line's end that was found
+        while data.find(PREFIX, search) >= 0 and (mark := _MARK.search(data, search)) is not None:
+            at, search = mark.span()
+            whole = len(mark[1]) == TOKEN
+            if whole and not self._known(mark[1]):
+                continue
+            if 0 <= line < search:
+                line = data.find(b"\n", search)
+            end = line if line < at + _LONGEST else -1
+            if end >= 0:
+                self._put(stream, data[start:at])
+                token, kind, rest = self._parts(data[at + len(PREFIX) : end])
+                start = search = end + 1
+                if (handler := self.handlers.get(token)) is not None:
+                    handler(stream, kind, rest)
+            elif len(data) - at < _LONGEST:
                 self._put(stream, data[start:at])
                 self._held[stream] = data[at:]
                 return
-            if end >= 0 and known:
-                self._put(stream, data[start:at])
-                token, kind, rest = self._parts(data[at + len(PREFIX) : end])
-                start = end + 1
-                if (handler := self.handlers.get(token)) is not None:
-                    handler(stream, kind, rest)
-            else:
-                self._put(stream, data[start : at + len(PREFIX)])
-                start = at + len(PREFIX)
         keep = _partial(data, start)
         self._put(stream, data[start : len(data) - keep])
         if keep:
@@ -134,12 +149,8 @@ class Reader:
         held, self._held[stream] = self._held[stream], b""
         self._put(stream, held)
 
-    def _known(self, data: bytes, at: int) -> bool | None:
-        """Whether a known token stands there; None when too little has arrived to tell."""
-        token = data[at + len(PREFIX) : at + len(PREFIX) + TOKEN]
-        if len(token) == TOKEN:
-            return token in self.handlers or self.authentic(token)
-        return None
+    def _known(self, token: bytes) -> bool:
+        return token in self.handlers or self.authentic(token)
 
     @staticmethod
     def _parts(marker: bytes) -> tuple[bytes, bytes, bytes]:

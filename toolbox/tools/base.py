@@ -27,6 +27,7 @@ class ToolContext:
     cwd: str | None = None  # where the session starts
     resumed: bool = False  # an earlier farm process began this call; finish it, do not repeat it
     session: str = SESSION
+    room: int | None = None  # bytes of whole outputs that may still be kept as artefacts; None: any number
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,6 +23,9 @@ n=1
 while [ -e "/tmp/envfarm-output-$n.txt" ] || [ -h "/tmp/envfarm-output-$n.txt" ]; do n=$((n + 1)); done
 cat > "/tmp/envfarm-output-$n.txt" && echo "/tmp/envfarm-output-$n.txt"
 """
+
+
+_NO_ROOM = "; the farm keeps no copy, for this episode's outputs have used up their room"
 
 
 class BashArguments(BaseModel):
@@ -126,11 +130,16 @@ async def _keep_whole(result: ExecResult, context: ToolContext) -> tuple[dict[st
     """Artefacts, and the sandbox's files, of what was cut."""
     artifacts: dict[str, str] = {}
     notes: dict[str, str] = {}
+    room = math.inf if context.room is None else context.room
     for name, output in (("stdout", result.stdout_info), ("stderr", result.stderr_info)):
         if output.cut_at is None or output.spool is None:
             continue
-        artifacts[name] = await asyncio.to_thread(context.artifacts.put_file, output.spool)
+        size = output.spool.stat().st_size
+        if fits := size <= room:
+            artifacts[name] = await asyncio.to_thread(context.artifacts.put_file, output.spool)
+            room -= size
         notes[name] = await _keep_file(await asyncio.to_thread(_bounded, output.spool), output.total, context)
+        notes[name] += "" if fits else _NO_ROOM
     return artifacts, notes
 
 

@@ -112,3 +112,27 @@ async def test_a_token_for_one_run_deletes_twice_what_is_its_own_and_nothing_els
     assert [(await api("DELETE", place)).status for _ in range(2)] == [204, 204]
     api.token = "theirs"
     assert (await api("DELETE", place)).status == 404
+
+
+async def test_a_token_for_one_run_reads_what_its_own_episodes_kept(serve: Any, farm: Farm) -> None:
+    api = await serve(farm, tokens=["all", "mine:r", "theirs:s"], token="mine")
+    id = await api.running(limits={"output_limit": 256})
+    step = await api.step(id, f"echo {'x' * 1000}")
+    place = f"/v1/artifacts/{step.json['results'][0]['artifacts']['stdout']}"
+    assert (await api.get(place)).status == 200
+    api.token = "theirs"
+    hidden, missing = await api.get(place), await api.get("/v1/artifacts/sha256:" + "0" * 64)
+    assert (hidden.status, hidden.error["type"]) == (missing.status, missing.error["type"]) == (404, "not_found")
+    api.token = "all"
+    assert (await api.get(place)).status == 200
+    api.token = "mine"
+    await api("DELETE", f"/v1/episodes/{id}")
+    assert (await api.get(place)).status == 404
+
+
+async def test_a_token_for_one_run_reads_no_numbers_of_the_whole_farm(serve: Any, farm: Farm) -> None:
+    api = await serve(farm, tokens=["all", "mine:r"], token="all")
+    assert (await api.get("/metrics")).status == 200
+    api.token = "mine"
+    answer = await api.get("/metrics")
+    assert (answer.status, answer.error["type"]) == (403, "forbidden")

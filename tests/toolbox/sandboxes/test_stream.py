@@ -63,6 +63,51 @@ def test_many_prefixes_are_output() -> None:
     assert seen == [(1, b"e", b"0")]
 
 
+class Pieces(Capture):
+    """A capture that remembers in what pieces its bytes came."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.sizes: list[int] = []
+
+    def add(self, data: bytes | memoryview) -> None:
+        self.sizes.append(len(data))
+        super().add(data)
+
+
+@pytest.mark.parametrize("unit", [PREFIX, PREFIX + b"x:y\n", PREFIX + OTHER, PREFIX + OTHER + b":x:y\n", b"\x1e"])
+def test_a_flood_of_false_markers_is_handed_over_in_one_piece(unit: bytes) -> None:
+    reader, pieces = Reader(), Pieces()
+    reader.sinks[1] = pieces
+    noise = unit * (65536 // len(unit)) + b"."
+    reader.feed(1, noise)
+    reader.feed(1, noise)
+    assert pieces.sizes == [len(noise)] * 2
+    assert pieces.output().data == noise * 2
+
+
+@given(
+    parts=st.lists(
+        st.sampled_from(
+            [b"text\n", b"\n", PREFIX, PREFIX[:3], PREFIX + MINE, PREFIX + OTHER, PREFIX + MINE[:5], marker(MINE, b"e")]
+        ),
+        max_size=12,
+    ),
+    cuts=st.lists(st.integers(0, 400), max_size=12),
+)
+def test_half_markers_read_the_same_in_any_pieces(parts: list[bytes], cuts: list[int]) -> None:
+    whole = b"".join(parts)
+    edges = sorted({0, len(whole), *(cut for cut in cuts if cut < len(whole))})
+    assert collect([whole[a:b] for a, b in itertools.pairwise(edges)]) == collect([whole])
+
+
+def test_known_tokens_without_an_end_are_output() -> None:
+    noise = (PREFIX + MINE) * 10_000
+    data, seen = collect([noise[:100_001], noise[100_001:], b"." * 70_000, b"\n", marker(MINE, b"e")])
+    assert data == noise + b"." * 70_000 + b"\n"
+    assert seen == [(1, b"e", b"0")]
+
+
 def test_markers_of_ours_that_nobody_waits_for_are_dropped() -> None:
     reader = Reader()
     capture = reader.sinks[2] = Capture(None)
@@ -85,3 +130,18 @@ def test_a_capture_keeps_head_and_tail(limit: int, pieces: list[bytes]) -> None:
         assert output.cut_at == limit // 2
         tail = limit - limit // 2
         assert output.data == whole[: limit // 2] + (whole[-tail:] if tail else b"")
+
+
+@pytest.mark.parametrize("size", [1, 1000, 300_000])
+def test_a_spool_holds_the_whole_whatever_pieces_it_came_in(size: int) -> None:
+    whole = bytes(range(256)) * 1200
+    capture = Capture(100, spool=True)
+    for start in range(0, len(whole), size):
+        capture.add(whole[start : start + size])
+    spool = capture.output().spool
+    assert spool is not None
+    try:
+        assert spool.read_bytes() == whole
+    finally:
+        capture.discard()
+    assert not spool.exists()

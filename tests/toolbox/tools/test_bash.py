@@ -91,6 +91,22 @@ async def test_where_the_whole_output_cannot_be_kept_the_answer_says_so(call: Ca
     assert set(result.artifacts) == {"stdout"}
 
 
+async def test_without_room_an_output_is_kept_in_the_sandbox_alone(call: Call) -> None:
+    streams = "seq 1 5000; seq 5001 9000 >&2"  # 23893 and 20000 bytes
+    rooms: dict[int, set[str]] = {
+        43893: {"stdout", "stderr"},
+        43892: {"stdout"},
+        23892: {"stderr"},
+        0: set(),
+        -1: set(),
+    }
+    for room, kept in rooms.items():
+        result = await call("bash", command=streams, context={"room": room})
+        assert set(result.artifacts) == kept
+        assert result.content.count("the farm keeps no copy") == 2 - len(kept)
+        assert result.content.count("the whole of it is in /tmp/envfarm-output-") == 2
+
+
 async def test_a_call_that_an_earlier_process_began_is_not_run_twice(call: Call, sandbox: Sandbox) -> None:
     await sandbox.run("echo once | tee -a /log; exit 4", session="agent", command_id="lost")
     result = await call(
