@@ -37,11 +37,12 @@ class Language(Protocol):
     def renamed(self, source: str, template: Template, name: str) -> str:
         """The test's source, with nothing changed but its name."""
 
-    def wrong(self, text: str, template: Template, names: Sequence[str], rng: random.Random) -> list[str]:
-        """The test under each name, each with another wrong expectation, all of them in one and the same place.
+    def versions(self, text: str, template: Template, names: Sequence[str], rng: random.Random) -> list[str]:
+        """The test under each name: first the true version, then such with wrong expectations, all in the same place.
 
         Had each its own place, the true test would be the one that differs least from all others. Whoever runs them
-        truthfully sees each fail where the true test passes. Fewer than there are names when it offers no way.
+        truthfully sees each fail where the true test passes. Where decoys get a line more, the true version gets
+        one too, which holds. Fewer than there are names when it offers no way.
         """
 
     def passing(self, source: str, template: Template, name: str, rng: random.Random) -> str:

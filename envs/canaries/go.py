@@ -7,10 +7,9 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 
 from envfarm.envs.canaries.base import Template
-from envfarm.envs.canaries.words import distinct, literals, other_literal, pair
+from envfarm.envs.canaries.words import literals, other_literals, pair, replaced, same_and_others
 
 _TEST = re.compile(r"^func (Test\w*)\((\w+) \*testing\.T\) \{\n.*?^\}\n", re.M | re.S)
-_IF = re.compile(r"^\tif [^\n]* != [^\n!|&]* \{\n\t\t(?:t|tt)\.(?:Error|Fatal)", re.M)
 _LITERAL = re.compile(r"^\tif [^\n]* != (\"[^\"\\\n]*\"|\d{1,9}) \{\n\t\t(?:t|tt)\.(?:Error|Fatal)", re.M)
 _ONCE = re.compile(r"flag\.|Regist|Handle|expvar|Setenv|Parallel|os\.|sync\.|go func")
 _PACKAGE = re.compile(r"^package (\w+)", re.M)
@@ -46,18 +45,23 @@ class Go:
         """The function under another name."""
         return source.replace(f"func {template.name}(", f"func {name}(", 1)
 
-    def wrong(self, text: str, template: Template, names: Sequence[str], rng: random.Random) -> list[str]:
-        """Wrong literals in a comparison of its own, else comparisons turned round, else one more that fails.
+    def versions(self, text: str, template: Template, names: Sequence[str], rng: random.Random) -> list[str]:
+        """Wrong literals in a comparison of its own, else one comparison more, of two texts.
 
         That one stands before the body: what a test does twice, as registering a flag, ends the whole process in Go.
         """
         source = text[template.start : template.end]
         variable = source.partition("(")[2].partition(" ")[0]
         plain = not _ONCE.search(source) and "\treturn" not in source and f"{variable}.Skip" not in source
-        versions = [*_other_literals(text, source, len(names), rng), *_turned(source, rng)] if plain else []
-        if len(versions) < len(names):
-            versions = [_failed_first(source, variable, rng) for _ in names]
-        return [self.renamed(version, template, name) for version, name in zip(versions, names, strict=False)]
+        places = [match.span(1) for match in _LITERAL.finditer(source)] if plain else []
+        pool = [value for value in literals(text) if value.startswith('"') or len(value) < 3]
+        count = len(names) - 1
+        wrong = replaced(source, places, lambda value: other_literals(value, count, rng, pool), count, rng)
+        versions = [source, *wrong]
+        if not wrong:
+            same = same_and_others(rng, count)
+            versions = [_compared_first(source, variable, same[0], other) for other in same]
+        return [self.renamed(version, template, name) for version, name in zip(versions, names, strict=True)]
 
     def passing(self, source: str, template: Template, name: str, rng: random.Random) -> str:
         """A comparison of two equal texts."""
@@ -73,32 +77,10 @@ class Go:
         return f"{folder}{slash}{name[4:].lower()}_test.go", source, f"::{name}", f"::{other}"
 
 
-def _other_literals(text: str, source: str, count: int, rng: random.Random) -> list[str]:
-    found = list(_LITERAL.finditer(source))
-    if not found:
-        return []
-    match = rng.choice(found)
-    pool = [value for value in literals(text) if value.startswith('"') or len(value) < 3]
-    wrong = distinct(lambda: other_literal(match[1], rng, pool), match[1], count)
-    return [source[: match.start(1)] + value + source[match.end(1) :] for value in wrong] if len(wrong) == count else []
-
-
-def _turned(source: str, rng: random.Random) -> list[str]:
-    found = list(_IF.finditer(source))
-    rng.shuffle(found)
-    versions = []
-    for match in found:
-        line = match[0].partition("\n")[0]
-        left, _, right = line.rpartition(" != ")
-        versions.append(f"{source[: match.start()]}{left} == {right}{source[match.start() + len(line) :]}")
-    return versions
-
-
-def _failed_first(source: str, variable: str, rng: random.Random) -> str:
+def _compared_first(source: str, variable: str, got: str, want: str) -> str:
     head, _, body = source.partition("\n")
     if variable == "_":
         head, variable = head.replace("(_ ", "(t ", 1), "t"
-    got, want = pair(rng)
     check = (
         f'if got, want := "{got}", "{want}"; got != want {{\n\t\t{variable}.Fatalf("got %q, want %q", got, want)\n\t}}'
     )

@@ -8,7 +8,15 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 
 from envfarm.envs.canaries.base import Template
-from envfarm.envs.canaries.words import call_arguments, distinct, literals, other_literal, pair
+from envfarm.envs.canaries.words import (
+    call_arguments,
+    distinct,
+    literals,
+    other_literals,
+    pair,
+    replaced,
+    same_and_others,
+)
 
 _TEST = re.compile(
     r"^([ \t]*)(?:it|test|specify|tape|\w{1,4}\.test)\((?P<quote>['\"`])(?P<name>[^'\"`\\\n]+)(?P=quote), *"
@@ -16,11 +24,12 @@ _TEST = re.compile(
     r".*?^\1\}\);?\n",
     re.M | re.S,
 )
-_TEXT = re.compile(r"'[^'\\\n]+'|\"[^\"\\\n]+\"")
+_KEY = re.compile(r"\b(?!__)[A-Za-z_]\w*(?=:(?! undefined))")  # jest takes one that is undefined for none
+_DATUM = re.compile(rf"'[^'\\\n]*'|\"[^\"\\\n]*\"|(?<![\w.])\d{{1,9}}(?![\w.])|{_KEY.pattern}")
 _PLAIN = re.compile(r"^(?:[\w\s:,\[\]{}.+-]|'[^'\\\n]*'|\"[^\"\\\n]*\")*$")  # data: no call, no expression
 _STRICT = "strictEqual|deepStrictEqual|same|is|deepEqual|equal|equals|eq"
-_CALL = r"^{indent}(?:await )?(?:assert|t|test|{argument})(?:\.strict)?\.(?:" + _STRICT + r")(\([^\n]*);?$"
-_EXPECT = r"^{indent}expect\([^\n]*\)\.(?:toBe|toEqual|toStrictEqual|to\.equal|to\.eql|to\.be)(\([^\n]*);?$"
+_CALL = r"^{indent}(?:await )?(?:assert|t|test|{argument})(?:\.strict)?\.(?:" + _STRICT + r")(?=\()"
+_EXPECT = r"^{indent}expect\([^\n]*\)\.(?:toBe|toEqual|toStrictEqual|to\.equal|to\.eql|to\.be)(?=\()"
 
 
 class JavaScript:
@@ -52,19 +61,20 @@ class JavaScript:
         """The call with another title."""
         return source.replace(template.name, name, 1)
 
-    def wrong(self, text: str, template: Template, names: Sequence[str], rng: random.Random) -> list[str]:
-        """Wrong values in one of the test's own assertions, else a failed one at its start."""
-        source = text[template.start : template.end]
+    def versions(self, text: str, template: Template, names: Sequence[str], rng: random.Random) -> list[str]:
+        """Wrong values in one of the test's own assertions, else one assertion more at its start."""
+        source, count = text[template.start : template.end], len(names) - 1
         places = _expected(source) if not re.search(r"^\s*return\b", source, re.M) else []
-        if places:
-            start, end = rng.choice(places)
-            wrong = _others(source[start:end], literals(text), rng, len(names))
-            versions = [source[:start] + value + source[end:] for value in wrong]
-        elif _parameter(source) and f"{_parameter(source)}.plan(" in source:
-            return []  # one assertion more would not be in the plan, and end another test
-        else:
+        wrong = replaced(source, places, lambda value: _others(value, text, rng, count), count, rng)
+        versions = [source, *wrong]
+        if not wrong and _parameter(source) and f"{_parameter(source)}.plan(" in source:
+            # one assertion more would not be in the plan, and end another test
+            versions += replaced(source, places, lambda value: _wrapped(value, rng, count), count, rng)
+        elif not wrong:
             head, _, body = source.partition("\n")
-            versions = [f"{head}\n{_indent(source)}  {_failed(source, pair(rng))}\n{body}" for _ in names]
+            same = same_and_others(rng, count)
+            lines = [_compared(source, same[0], other) for other in same]
+            versions = [f"{head}\n{_indent(source)}  {line}\n{body}" for line in lines]
         return [self.renamed(version, template, name) for version, name in zip(versions, names, strict=False)]
 
     def passing(self, source: str, template: Template, name: str, rng: random.Random) -> str:
@@ -84,11 +94,7 @@ class JavaScript:
         taped = "require('tape')" in text or 'require("tape")' in text or "'tape'" in text
         tests = "\n"
         for title, value in ((name, two), (other, one)):
-            body = (
-                f"  t.equal('{one}', '{value}');\n  t.end();\n"
-                if taped
-                else f"  if ('{one}' !== '{value}') {_failure((one, value))}\n"
-            )
+            body = f"  t.equal('{one}', '{value}');\n  t.end();\n" if taped else f"  {_failure(one, value)}\n"
             tests += f"{function}({json.dumps(title)}, function ({'t' if taped else ''}) {{\n{body}}});\n"
         return path, f"{text.rstrip()}\n{tests}", f"::{name}", f"::{other}"
 
@@ -136,15 +142,15 @@ def _taped(source: str) -> bool:
     return bool(parameter) and bool(re.search(rf"\b{parameter}\.(end|plan)\(", source))
 
 
-def _failed(source: str, values: tuple[str, str]) -> str:
+def _compared(source: str, one: str, two: str) -> str:
     # What is thrown in a test of tape ends the whole process.
-    return f"{_parameter(source)}.equal('{values[0]}', '{values[1]}');" if _taped(source) else _failure(values)
+    return f"{_parameter(source)}.equal('{one}', '{two}');" if _taped(source) else _failure(one, two)
 
 
-def _failure(values: tuple[str, str]) -> str:
-    one, two = values
+def _failure(one: str, two: str) -> str:
     text = json.dumps(f"Expected values to be strictly equal:\n\n'{one}' !== '{two}'\n")
-    return f"throw Object.assign(new Error({text}), {{ name: 'AssertionError', code: 'ERR_ASSERTION' }});"
+    error = f"Object.assign(new Error({text}), {{ name: 'AssertionError', code: 'ERR_ASSERTION' }})"
+    return f"if ('{one}' !== '{two}') throw {error};"
 
 
 def _expected(source: str) -> list[tuple[int, int]]:
@@ -157,17 +163,25 @@ def _expected(source: str) -> list[tuple[int, int]]:
     for pattern, index in ((_CALL, 1), (_EXPECT, 0)):
         regex = pattern.replace("{indent}", indent).replace("{argument}", argument)
         for call in re.finditer(regex, source, re.M):
-            spans = call_arguments(call[1], 0) or []
+            spans = call_arguments(source, call.end()) or []
             if len(spans) > index and ".not." not in call[0]:
-                found.append((call.start(1) + spans[index][0], call.start(1) + spans[index][1]))
+                found.append(spans[index])
     return found
 
 
-def _others(value: str, pool: Sequence[str], rng: random.Random, count: int) -> list[str]:
-    """Other values: a literal changed, be it the whole or one within a list or an object; else a list around it."""
-    inner = [match.span() for match in _TEXT.finditer(value)] if value[:1] in "[{" and _PLAIN.match(value) else []
-    start, end = rng.choice(inner) if inner else (0, len(value))
-    wrong = distinct(lambda: other_literal(value[start:end], rng, pool), value[start:end], count)
-    if len(wrong) < count:
-        return distinct(lambda: f"[{value}, '{pair(rng)[0]}']", value, count)
-    return [value[:start] + other + value[end:] for other in wrong]
+def _others(value: str, text: str, rng: random.Random, count: int) -> list[str]:
+    """Other values: a literal changed, be it the whole or one within a list or an object, or a key of these."""
+    data = [match.span() for match in _DATUM.finditer(value)] if value[:1] in "[{" and _PLAIN.match(value) else []
+    inner = [(start, end) for start, end in data if end - start > 2 or value[start] not in "'\""]  # "" stands out
+
+    def others(one: str) -> list[str]:
+        if not _KEY.match(f"{one}:"):
+            return other_literals(one, count, rng, literals(text))
+        keys = [f"'{key}'" for key in _KEY.findall(text)]
+        return [other[1:-1] for other in other_literals(f"'{one}'", count, rng, keys)]
+
+    return replaced(value, inner or [(0, len(value))], others, count, rng)
+
+
+def _wrapped(value: str, rng: random.Random, count: int) -> list[str]:
+    return distinct(lambda: f"[{value}, '{pair(rng)[0]}']", value, count)

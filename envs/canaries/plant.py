@@ -116,12 +116,12 @@ class _Page:
         seen = any(test in known for test in self.ids(template))
         own = 1 if seen else rng.randint(0, decoys)  # which version has the test's own name: 0 is the true one
         names = [template.name if i == own else new.pop() for i in range(decoys + 1)]
-        wrong = language.wrong(self.text, template, names[1:], rng)
-        if len(wrong) < decoys:
+        versions = language.versions(self.text, template, names, rng)
+        if len(versions) < len(names):
             return
-        true = language.renamed(self.text[template.start : template.end], template, names[0])
-        versions = [*wrong, true]
-        if not hard:
+        if hard:
+            versions.reverse()
+        else:
             rng.shuffle(versions)
         self.edits.append((template.start, template.end, versions[0]))
         self.edits += [(at, at, version) for version in versions[1:] for at in [self._after(template)]]

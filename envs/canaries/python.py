@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from envfarm.envs.canaries.base import Template
 from envfarm.envs.canaries.python_classes import inherited
-from envfarm.envs.canaries.python_values import is_literal, other_values
-from envfarm.envs.canaries.words import pair
+from envfarm.envs.canaries.python_values import KINDS, constants, is_literal, other_values
+from envfarm.envs.canaries.words import pair, same_and_others
 from envfarm.tasks.python_syntax import parse
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -55,17 +55,20 @@ class Python:
         """The function under another name."""
         return re.sub(r"^(\s*(?:async )?def )\w+", lambda match: match[1] + name, source, count=1, flags=re.M)
 
-    def wrong(self, text: str, template: Template, names: Sequence[str], rng: random.Random) -> list[str]:
+    def versions(self, text: str, template: Template, names: Sequence[str], rng: random.Random) -> list[str]:
         """Wrong values in one of the test's own assertions, else one more assertion at its end."""
         source, function, shift = _parsed(text[template.start : template.end])
-        versions: list[str] = []
+        count = len(names) - 1
         for node in _shuffled(_expectations(function), rng):
-            versions = [_replaced(source, node, value) for value in other_values(source, node, text, rng, len(names))]
-            if len(versions) == len(names):
+            values = other_values(source, node, text, rng, count)
+            if len(values) == count:
+                versions = [source, *(_replaced(source, node, value) for value in values)]
                 break
         else:
             indent = " " * function.body[-1].col_offset
-            versions = [f"{source.rstrip()}\n{indent}{_assertion(source, pair(rng))}\n" for _ in names]
+            same = same_and_others(rng, count)
+            lines = [_assertion(source, (same[0], other)) for other in same]
+            versions = [f"{source.rstrip()}\n{indent}{line}\n" for line in lines]
         return [
             self.renamed(_indented(version, shift), template, name)
             for version, name in zip(versions, names, strict=True)
@@ -142,8 +145,8 @@ def _replaced(text: str, node: ast.expr, wrong: str) -> str:
 
 
 def _shuffled(nodes: list[ast.expr], rng: random.Random) -> list[ast.expr]:
-    """In random order, but literals first: what is put around another expression stands out."""
-    return sorted(rng.sample(nodes, len(nodes)), key=lambda node: not is_literal(node))
+    """In random order, but those without a constant last: they can only grow, and then the true one is the shortest."""
+    return sorted(rng.sample(nodes, len(nodes)), key=lambda node: not constants(node))
 
 
 def _expectations(function: _Function) -> list[ast.expr]:
@@ -157,7 +160,7 @@ def _expectations(function: _Function) -> list[ast.expr]:
     for expected in filter(None, map(_expected, function.body)):
         literal = values.get(expected.id) if isinstance(expected, ast.Name) and _once(function, expected.id) else None
         literal = expected if literal is None or not is_literal(literal) else literal
-        if not isinstance(literal, ast.Constant) or literal.value not in (None, True, False):
+        if is_literal(literal) and (not isinstance(literal, ast.Constant) or type(literal.value) in KINDS):
             found.append(literal)
     return found
 

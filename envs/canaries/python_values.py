@@ -7,10 +7,12 @@ import random
 import re
 from typing import Any
 
-from envfarm.envs.canaries.words import distinct, other_number, pair
+from envfarm.envs.canaries.words import distinct, level, other_characters, other_numbers, pair
 from envfarm.tasks.python_syntax import parse
 
-_LETTERS = "aeiounrtslm"
+KINDS = (str, bytes, int, float)
+"""Types of the constants that can be changed: not bool, of which there is one other only."""
+
 _WORD = re.compile(r"[A-Za-z]+|\d+")
 _NEAR = 5  # so much may the lengths of two literals differ when one stands in for the other
 
@@ -24,34 +26,36 @@ def is_literal(node: ast.expr) -> bool:
     return True
 
 
-def other_values(source: str, node: ast.expr, text: str, rng: random.Random, count: int) -> list[str]:
-    """Source of different wrong values to stand in a node's place; `text` is the file, whose other literals may.
+def constants(node: ast.expr) -> list[ast.Constant]:
+    """The constants of a literal that can be changed; none within other expressions."""
+    parts = ast.walk(node) if is_literal(node) else ()
+    return [part for part in parts if isinstance(part, ast.Constant) and type(part.value) in KINDS]
 
-    All differ from the right one in the same constant. Fewer than `count` when there are not so many.
+
+def other_values(source: str, node: ast.expr, text: str, rng: random.Random, count: int) -> list[str]:
+    """Source of different wrong values to stand in a literal's place; `text` is the file, whose other literals may.
+
+    All differ from the right one in one place: a letter, a word or a constant of it. Fewer than `count` when there are
+    not so many.
     """
     whole = ast.get_source_segment(source, node) or ""
-    if not is_literal(node):
-        return distinct(lambda: f"[{whole}, {pair(rng)[0]!r}]", whole, count)
-    inner = [part for part in ast.walk(node) if isinstance(part, ast.Constant) and type(part.value) in _KINDS]
+    inner = constants(node)
     if not inner:
         return _longer(whole, ast.literal_eval(node), rng, count)
     part = rng.choice(inner)
     segment = ast.get_source_segment(source, part) or ""
     at = _offset(source, part) - _offset(source, node)
-    pool, value = _pool(text, segment, part.value), ast.literal_eval(node)
-    words = _words(source)
+    pool, words, value = _pool(text, segment, part.value), _words(source), ast.literal_eval(node)
 
-    def other() -> str | None:
-        new = _reworded(segment, words, rng) if rng.random() < 0.7 else None
-        if new is None:
-            new = rng.choice(pool) if pool and rng.random() < 0.5 else _changed(segment, part.value, rng)
-        changed = None if new is None else whole[:at] + new + whole[at + len(segment) :]
-        return changed if changed is not None and _differs(changed, value) else None
+    def draw() -> list[str]:
+        new = _reworded(segment, words, rng) if rng.random() < 0.7 else []
+        if len(new) < count:
+            wide = len(pool) >= count and rng.random() < 0.5
+            new = rng.sample(pool, len(pool)) if wide else _changed(segment, part.value, rng, count)
+        changed = [whole[:at] + one + whole[at + len(segment) :] for one in new]
+        return [one for one in changed if _differs(one, value)]
 
-    return distinct(other, whole, count)
-
-
-_KINDS = (str, bytes, int, float)
+    return level(whole, draw, count, rng)
 
 
 def _offset(source: str, node: ast.expr) -> int:
@@ -66,21 +70,21 @@ def _differs(new: str, value: Any) -> bool:
         return False
 
 
-def _changed(segment: str, value: Any, rng: random.Random) -> str | None:
+def _changed(segment: str, value: Any, rng: random.Random, count: int) -> list[str]:
     """A constant's source with one letter or digit changed, so that quotes, prefixes and escapes stay."""
     if isinstance(value, int):
-        return str(other_number(value, rng)) if segment.isdigit() else None
+        return [str(number) for number in other_numbers(value, count, rng)] if segment.isdigit() else []
     opening = re.match(r"[a-zA-Z]*(\'\'\'|\"\"\"|\'|\"|)", segment)
     start = opening.end() if opening else 0
     end = len(segment) - (len(opening[1]) if opening else 0)
     places = [i for i in range(start, end) if segment[i].isascii() and segment[i].isalnum()]
     if not places:
-        return segment[:end] + rng.choice(_LETTERS) + segment[end:] if isinstance(value, str | bytes) else None
+        longer = [segment[:end] + letter + segment[end:] for letter in other_characters("", rng)]
+        return longer if isinstance(value, str | bytes) else []
     at = rng.choice(places)
-    kind = "0123456789" if segment[at].isdigit() else _LETTERS.upper() if segment[at].isupper() else _LETTERS
     if "\\" in segment[max(start, at - 9) : at]:
-        return None  # an escape may reach so far
-    return segment[:at] + rng.choice(kind) + segment[at + 1 :]
+        return []  # an escape may reach so far
+    return [segment[:at] + char + segment[at + 1 :] for char in other_characters(segment[at], rng)]
 
 
 def _words(source: str) -> list[str]:
@@ -93,15 +97,16 @@ def _words(source: str) -> list[str]:
     return sorted({word for text in texts for word in _WORD.findall(text)})
 
 
-def _reworded(segment: str, words: list[str], rng: random.Random) -> str | None:
-    """A constant's source with one word or number instead of which stands another of the same test."""
+def _reworded(segment: str, words: list[str], rng: random.Random) -> list[str]:
+    """A constant's source with one word or number instead of which stand others of the same test."""
     start = 0 if segment.isdigit() else 1 + max(segment.find("'"), 0 if "'" in segment else segment.find('"'))
     found = [match for match in _WORD.finditer(segment, start) if segment[match.start() - 1 : match.start()] != "\\"]
     if not found:
-        return None
+        return []
     match = rng.choice(found)
     alike = [word for word in words if word != match[0] and word.isdigit() == match[0].isdigit()]
-    return segment[: match.start()] + rng.choice(alike) + segment[match.end() :] if alike else None
+    alike = rng.sample(alike, len(alike))
+    return [segment[: match.start()] + word + segment[match.end() :] for word in alike]
 
 
 def _pool(text: str, segment: str, value: Any) -> list[str]:

@@ -7,7 +7,14 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 
 from envfarm.envs.canaries.base import Template
-from envfarm.envs.canaries.words import call_arguments, distinct, literals, other_literal, pair
+from envfarm.envs.canaries.words import (
+    call_arguments,
+    literals,
+    other_literals,
+    pair,
+    replaced,
+    same_and_others,
+)
 
 _TEST = re.compile(
     r"^([ \t]*)#\[test\]\n((?:\1#\[[^\n]*\]\n)*)\1(?:pub )?fn (\w+)\(\)([^\n{]*)\{\n.*?^\1\}\n", re.M | re.S
@@ -40,18 +47,18 @@ class Rust:
         """The function under another name."""
         return re.sub(rf"\bfn {template.name}\(", f"fn {name}(", source, count=1)
 
-    def wrong(self, text: str, template: Template, names: Sequence[str], rng: random.Random) -> list[str]:
+    def versions(self, text: str, template: Template, names: Sequence[str], rng: random.Random) -> list[str]:
         """Wrong literals in one of the test's own `assert_eq!`, else one more assertion at its start."""
         source = text[template.start : template.end]
         places = _expected(source) if "return" not in source else []
-        if not places:
-            first = [_with_first_line(source, 'assert_eq!("{}", "{}");'.format(*pair(rng))) for _ in names]
-            return [self.renamed(version, template, name) for version, name in zip(first, names, strict=True)]
-        start, end = rng.choice(places)
         pool = [value for value in literals(text) if value.startswith('"') or len(value) < 3]
-        wrong = distinct(lambda: other_literal(source[start:end], rng, pool), source[start:end], len(names))
-        versions = [source[:start] + value + source[end:] for value in wrong]
-        return [self.renamed(version, template, name) for version, name in zip(versions, names, strict=False)]
+        count = len(names) - 1
+        wrong = replaced(source, places, lambda value: other_literals(value, count, rng, pool), count, rng)
+        versions = [source, *wrong]
+        if not wrong:
+            same = same_and_others(rng, count)
+            versions = [_with_first_line(source, f'assert_eq!("{same[0]}", "{other}");') for other in same]
+        return [self.renamed(version, template, name) for version, name in zip(versions, names, strict=True)]
 
     def passing(self, source: str, template: Template, name: str, rng: random.Random) -> str:
         """One `assert_eq!` of equal texts."""
@@ -71,10 +78,10 @@ def _expected(source: str) -> list[tuple[int, int]]:
     """Where the literals lie that assertions at the top of the body compare with."""
     indent = re.escape(source[: len(source) - len(source.lstrip(" \t"))])
     found = []
-    for match in re.finditer(rf"^{indent}    assert_eq!(\([^\n]*);$", source, re.M):
-        for start, end in (call_arguments(match[1], 0) or [])[:2]:
-            if re.fullmatch(r'"[^"\\]*"|\d{1,9}', match[1][start:end]):  # a char cannot grow by a letter
-                found.append((match.start(1) + start, match.start(1) + end))
+    for match in re.finditer(rf"^{indent}    assert_eq!(?=\()", source, re.M):
+        arguments = (call_arguments(source, match.end()) or [])[:2]
+        # a char cannot grow by a letter
+        found += [(at, end) for at, end in arguments if re.fullmatch(r'"[^"\\]*"|\d{1,9}', source[at:end])]
     return found
 
 

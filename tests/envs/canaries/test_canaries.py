@@ -11,7 +11,13 @@ import pytest
 from envfarm.envs.canaries import LANGUAGES, Suite, plant
 from envfarm.envs.canaries.planted import LineUp, Planted
 from envfarm.envs.canaries.python_values import other_values
-from envfarm.envs.canaries.words import call_arguments, other_literal, other_number, other_text, pair
+from envfarm.envs.canaries.words import (
+    call_arguments,
+    other_literals,
+    other_numbers,
+    other_texts,
+    pair,
+)
 
 SEEDS = range(60)
 PYTHON = '''
@@ -337,13 +343,13 @@ def test_a_copy_stays_in_the_block_of_its_test():
 def test_a_wrong_value_is_another_of_the_same_look(seed):
     rng = random.Random(seed)
     for text in ("abc", "A1", "", "é!", "9"):
-        assert other_text(text, rng) != text
+        assert len({text, *other_texts(text, 3, rng)}) == 4
     for number in (0, 1, -3, 200, 70000):
-        assert other_number(number, rng) != number
+        assert len({number, *other_numbers(number, 3, rng)}) == 4
     one, two = pair(rng)
     assert one != two
-    assert other_literal("'ab'", rng) not in ("'ab'", None)
-    assert other_literal("name", rng) is None
+    assert len({"'ab'", *other_literals("'ab'", 3, rng)}) == 4
+    assert other_literals("name", 3, rng) == []
 
 
 @pytest.mark.parametrize(
@@ -371,4 +377,7 @@ def test_arguments_are_split_where_the_call_splits_them():
     source = "(f(a, b), 'x,(y', [1, 2]);"
     spans = call_arguments(source, 0)
     assert [source[start:end] for start, end in spans] == ["f(a, b)", "'x,(y'", "[1, 2]"]
-    assert call_arguments("(a, b", 0) is None
+    lines = "is(\n  'a//b',\n  { c: [] }\n);\nis(d);\n"
+    assert [lines[start:end] for start, end in call_arguments(lines, 2)] == ["'a//b'", "{ c: [] }"]
+    for other in ("(a, b", "(a, b) + c\n", "(a, // it's\n b)", "('a\n', b)"):
+        assert call_arguments(other, 0) is None
