@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -167,9 +168,15 @@ class DockerBackend:
         shell = Shell(secret)
         network = await self.api.network() if spec.network == "public" else "none"
         labels = {OWNER: owner, LEASE: lease, SECRET: secret, SPEC: spec.model_dump_json()}
-        container = await self.api.call(
-            lambda client: self._create_limited(client, spec, image["Id"], shell.hello, network, labels)
+        creation = asyncio.ensure_future(
+            self.api.call(lambda client: self._create_limited(client, spec, image["Id"], shell.hello, network, labels))
         )
+        try:
+            container = await asyncio.shield(creation)
+        except asyncio.CancelledError:
+            with contextlib.suppress(SandboxError):
+                await self.api.remove(await creation)  # the engine makes it all the same
+            raise
         config = image["Config"]
         sandbox = DockerSandbox(self, container, spec, shell, defaults(spec, config))
         try:

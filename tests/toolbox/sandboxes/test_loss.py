@@ -213,6 +213,17 @@ async def test_what_nobody_claims_is_reaped(variant: Variant, start: Start) -> N
     assert await variant.backend.find("somebody-else") == []
 
 
+async def test_a_start_that_is_given_up_leaves_nothing(variant: Variant) -> None:
+    owner = f"{OWNER}-given-up"
+    for tenths in range(5):
+        start = asyncio.create_task(variant.backend.start(variant.spec, owner=owner, lease="x"))
+        await asyncio.sleep(0.02 + tenths / 10)
+        start.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await (await start).close()
+    assert await variant.backend.find(owner) == []
+
+
 async def test_labels_name_owner_and_lease(isolated: Variant, start: Start, engine: docker.DockerClient) -> None:
     sandbox = await start()
     assert engine.containers.get(sandbox.id).labels[LEASE] == "own"
