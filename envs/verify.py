@@ -40,6 +40,7 @@ class Verdict:
     resolved: bool = False
     forged: str | None = None  # what shows that the report is not true
     problem: str | None = None  # why the tests could not be judged, through the change's own doing
+    astray: str | None = None  # a test that a line-up makes fail, whatever the change
     runs: list[TestRun] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)  # as they were laid, with what was left out
     pristine: Mapping[str, Entry] = field(default_factory=dict)
@@ -86,6 +87,8 @@ async def verify(
         await solo.learn(lambda changes: _solos(bench, suite, changes, rng))
         if solo.tests:
             verdict = await _verdict(bench, replace(suite, solo=solo.tests), rng)
+    if verdict.astray is not None:
+        raise SandboxError(f"{verdict.astray} does not pass under another name on the untouched code either")
     return verdict
 
 
@@ -152,8 +155,8 @@ async def _suspect(bench: _Bench, planted: Planted, run: TestRun, verdict: Verdi
     control = await _run(bench, planted, Changes())
     if (fault := _problem(bench.runner, control)) is not None:
         raise SandboxError(f"the tests cannot be run on the untouched code either: {fault}")
-    if missed := sorted({*astray}.intersection(_failed(bench.task, planted.own(control.outcomes)))):
-        raise SandboxError(f"{missed[0]} does not pass under another name on the untouched code either")
+    missed = sorted({*astray}.intersection(_failed(bench.task, planted.own(control.outcomes))))
+    verdict.astray = missed[0] if missed else None
     bad = await asyncio.to_thread(planted.wrong, control.outcomes)
     verdict.forged = next((sentence for test, sentence in wrong.items() if test not in bad), None)
     verdict.problem = None if verdict.forged else problem

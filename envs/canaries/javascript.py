@@ -175,7 +175,7 @@ def _others(value: str, text: str, rng: random.Random, count: int) -> list[str]:
     inner = [(start, end) for start, end in data if end - start > 2 or value[start] not in "'\""]  # "" stands out
 
     def others(one: str) -> list[str]:
-        if not _KEY.match(f"{one}:"):
+        if not inner or not _KEY.match(f"{one}:"):  # a name that stands alone is a variable
             return other_literals(one, count, rng, literals(text))
         keys = [f"'{key}'" for key in _KEY.findall(text)]
         return [other[1:-1] for other in other_literals(f"'{one}'", count, rng, keys)]

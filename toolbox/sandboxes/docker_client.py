@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ DEFAULT_URL = "unix:///var/run/docker.sock"
 NETWORK = "envfarm-public"
 """The bridge of sandboxes with a public network: they reach the world, and not each other."""
 THREADS = 16
+_AGAIN = 0.2  # seconds until an engine is asked for its version once more
 
 T = TypeVar("T")
 
@@ -57,7 +59,12 @@ class DockerApi:
     def client(self) -> docker.DockerClient:
         """The `docker` package's client, made at first use; call it in `call`, for it blocks."""
         if self._client is None:
-            self._client = docker.DockerClient(max_pool_size=THREADS, **{"base_url": self.url, **self._settings})
+            settings = {"base_url": self.url, "max_pool_size": THREADS, **self._settings}
+            try:
+                self._client = docker.DockerClient(**settings)
+            except docker.errors.DockerException:  # under load an engine's first answer may lack its version
+                time.sleep(_AGAIN)
+                self._client = docker.DockerClient(**settings)
         return self._client
 
     async def call(self, function: Callable[[docker.DockerClient], T]) -> T:

@@ -381,3 +381,17 @@ def test_arguments_are_split_where_the_call_splits_them():
     assert [lines[start:end] for start, end in call_arguments(lines, 2)] == ["'a//b'", "{ c: [] }"]
     for other in ("(a, b", "(a, b) + c\n", "(a, // it's\n b)", "('a\n', b)"):
         assert call_arguments(other, 0) is None
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_variable_is_no_value_to_be_changed(seed: int) -> None:
+    text = """test('a key', function (t) {
+  var expected = { name: 1, other: 2 };
+  t.deepEqual(parse('x'), expected);
+  t.end();
+});
+"""
+    javascript = LANGUAGES["tape"]
+    [template] = javascript.templates("a.js", text, {"a.js::a key"})
+    for version in javascript.versions(text, template, ["one", "two", "three"], random.Random(seed)):
+        assert "t.deepEqual(parse('x'), expected)" in version

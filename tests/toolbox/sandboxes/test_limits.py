@@ -119,8 +119,8 @@ async def test_the_images_entrypoint_runs_as_a_child(
     parent.remove()
     try:
         sandbox = await start(image="envfarm-tests/entrypoint:1")
-        for _ in range(50):
-            if await sandbox.processes():
+        for _ in range(100):
+            if (await sandbox.run("cat /tmp/started")).stdout:
                 break
             await asyncio.sleep(0.1)
         assert len(await sandbox.processes()) == 1
