@@ -22,6 +22,9 @@ from envfarm.toolbox.sandboxes.base import SandboxSpec
 
 KEPT = 4096  # tasks whose solo tests are remembered
 
+Solve = Callable[[], Awaitable[Changes | None]]
+"""What the task's solution changes, None where there is none."""
+
 Try = Callable[[Changes], Awaitable[frozenset[str]]]
 """Runs every expected test in a line-up on a change; the tests whose true versions did not come out as they must."""
 
@@ -30,17 +33,16 @@ Try = Callable[[Changes], Awaitable[frozenset[str]]]
 class Solo:
     """The solo tests of one task; none until somebody asked."""
 
-    solve: Callable[[], Awaitable[Changes | None]]
     tests: frozenset[str] = frozenset()
     known: bool = False
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def learn(self, attempt: Try) -> None:
+    async def learn(self, solve: Solve, attempt: Try) -> None:
         """Find them, once for all. Raises SandboxError."""
         async with self._lock:
             if self.known:
                 return
-            changes = await self.solve()
+            changes = await solve()
             if changes is not None:
                 self.tests = await attempt(changes)
             self.known = True
@@ -52,19 +54,20 @@ class Solos:
     def __init__(self) -> None:
         self._kept: OrderedDict[str, Solo] = OrderedDict()
 
-    def of(self, task: Task, pristine: Pristine, spec: SandboxSpec, context: ScoreContext) -> Solo:
-        """Those of one task; `spec` is the sandbox that an agent gets."""
-        found = self._kept.get(task.digest)
-        if found is None:
-            found = self._kept[task.digest] = Solo(lambda: _solved(task, pristine, spec, context))
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
+    def of(self, task: Task) -> Solo:
+        """Those of one task."""
+        found = self._kept.setdefault(task.digest, Solo())
         self._kept.move_to_end(task.digest)
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
         return found
 
 
-async def _solved(task: Task, pristine: Pristine, spec: SandboxSpec, context: ScoreContext) -> Changes | None:
-    """What the task's solution changes; None when it has none, or none that works. Raises SandboxError."""
+async def solved(task: Task, pristine: Pristine, spec: SandboxSpec, context: ScoreContext) -> Changes | None:
+    """What the task's solution changes in the sandbox that an agent gets; None when it has none, or none that works.
+
+    Raises SandboxError.
+    """
     try:
         command = solution(task)
     except TaskError:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import asdict
+from functools import partial
 
 from envfarm.envs.base import Images, Message, Reward, ScoreContext
 from envfarm.envs.changes import BUILT, Changes, TooLarge, compare, pack, unpack
 from envfarm.envs.diff import unified
 from envfarm.envs.harbor import agent_spec, limits
 from envfarm.envs.pristine import PristineTrees, digest
-from envfarm.envs.solo import Solos
+from envfarm.envs.solo import Solos, solved
 from envfarm.envs.trees import fetch_tree
 from envfarm.envs.verify import Verdict, new_rng, verify
 from envfarm.tasks.runners import runner
@@ -86,8 +87,9 @@ class SweEnvironment:
         spec = await _verifier(task, context.images)
         tests = runner(task.config.envfarm.runner)
         pristine = await self._pristine.read(task, spec, context.fresh)
-        solo = self._solos.of(task, pristine, await self.spec(task, context.images), context)
-        verdict = await verify(task, tests, changes, pristine, spec, context.fresh, solo, new_rng())
+        solve = partial(solved, task, pristine, await self.spec(task, context.images), context)
+        solo = self._solos.of(task)
+        verdict = await verify(task, tests, changes, pristine, spec, context.fresh, solo, solve, new_rng())
         return Reward(
             value=1.0 if verdict.resolved else 0.0,
             parts=_parts(verdict),

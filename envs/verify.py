@@ -15,7 +15,7 @@ from envfarm.envs.canaries import LANGUAGES, Planted, Suite, plant
 from envfarm.envs.changes import Changes, Entry
 from envfarm.envs.pristine import Pristine
 from envfarm.envs.protect import allowed, protection
-from envfarm.envs.solo import Solo
+from envfarm.envs.solo import Solo, Solve
 from envfarm.envs.trees import lay
 from envfarm.tasks.runners.base import Outcome, Runner
 from envfarm.tasks.runners.run import TestRun, root, run_tests
@@ -72,6 +72,7 @@ async def verify(
     spec: SandboxSpec,
     fresh: FreshSandboxes,
     solo: Solo,
+    solve: Solve,
     rng: random.Random,
 ) -> Verdict:
     """Run the expected tests on a change in line-ups, and again in others as long as all of them pass.
@@ -84,7 +85,7 @@ async def verify(
     suite = await asyncio.to_thread(_suite, bench)
     verdict = await _verdict(bench, replace(suite, solo=solo.tests), rng)
     if not verdict.resolved and not solo.known:
-        await solo.learn(lambda changes: _solos(bench, suite, changes, rng))
+        await solo.learn(solve, lambda changes: _solos(bench, suite, changes, rng))
         if solo.tests:
             verdict = await _verdict(bench, replace(suite, solo=solo.tests), rng)
     if verdict.astray is not None:

@@ -131,7 +131,7 @@ class Recovery:
             except SandboxError as error:  # costs this episode, never the recovery of the others
                 log.warning("%s: its sandbox was lost while the server was down: %s", episode.id, error)
                 return
-        self.core.toolbox.adopt(episode.sandbox, lease=episode.id, run=episode.run)
+        self.core.toolbox.adopt(episode.sandbox, run=episode.run)
 
     async def _go_on(self, episode: Episode, steps: list[Any]) -> None:
         core = self.core

@@ -18,8 +18,6 @@ from sqlalchemy.exc import (
 from envfarm.orchestrator.errors import StoreError, Unwritable
 from envfarm.toolbox.errors import Conflict, FarmError
 
-__all__ = ["StoreError", "Unwritable", "advice", "failure", "is_down"]
-
 log = logging.getLogger(__name__)
 
 

@@ -142,7 +142,7 @@ class Toolbox:
         self._held.update({twin.id: run for twin in twins})
         return twins
 
-    def adopt(self, sandbox: Sandbox, *, lease: str, run: str = "default") -> None:
+    def adopt(self, sandbox: Sandbox, *, run: str = "default") -> None:
         """Count a sandbox that an earlier process leased, also when that is more than the capacity."""
         if sandbox.id not in self._held:
             self._held[sandbox.id] = run

@@ -358,7 +358,7 @@ async def test_adopted_sandboxes_count(make: Make) -> None:
     backend = SimulatedBackend()
     found = await backend.start(A, owner="test", lease="before")
     toolbox = make(backend, capacity=1)
-    toolbox.adopt(found, lease="before", run="r")
+    toolbox.adopt(found, run="r")
     assert toolbox.stats().leased == 1
     waiting = ask(toolbox, "2")
     await asyncio.sleep(0.01)
