@@ -1,1 +1,1 @@
-"""Sandboxes in the pods of a Kubernetes cluster."""
+"""Sandboxes as pods of a Kubernetes cluster."""

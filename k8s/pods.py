@@ -75,11 +75,15 @@ def moment(text: str) -> float:
 class Pods:
     """The cache. `path` is that of the namespace's pods, `selector` what the farm's pods are labelled with."""
 
-    def __init__(self, api: ClusterApi, path: str, selector: str) -> None:
+    def __init__(
+        self, api: ClusterApi, path: str, selector: str, *, index: Callable[[Pod], str | None] = lambda _: None
+    ) -> None:
         self._api = api
         self._path = path
         self._selector = selector
+        self._index = index
         self._pods: dict[str, Pod] = {}
+        self._by_key: dict[str, set[str]] = {}  # names by what `index` says of the pod
         self._buried: dict[str, str] = {}  # uid of pods that we removed, until the watch says so too
         self._listeners: dict[str, list[Listener]] = {}
         self._version = ""
@@ -101,8 +105,6 @@ class Pods:
             self._task.cancel()
             await asyncio.wait([self._task])
             self._task = None
-        self._pods.clear()
-        self._listeners.clear()
         self._version = ""
 
     def __iter__(self) -> Iterator[Pod]:
@@ -114,6 +116,10 @@ class Pods:
     def get(self, name: str) -> Pod | None:
         """A pod as it was last seen."""
         return self._pods.get(name)
+
+    def indexed(self, key: str) -> list[Pod]:
+        """The pods of which `index` says this."""
+        return [self._pods[name] for name in self._by_key.get(key, ())]
 
     def put(self, raw: dict[str, Any]) -> Pod:
         """Take the API's answer to a change of ours, which is newer than what the watch has shown."""
@@ -248,12 +254,24 @@ class Pods:
         known = self._pods.get(pod.name)
         if known is not None and known.uid == pod.uid and _older(pod.version, known.version):
             return
+        self._unindex(known)
         self._pods[pod.name] = pod
+        if (key := self._index(pod)) is not None:
+            self._by_key.setdefault(key, set()).add(pod.name)
         self._tell(pod.name, pod)
 
     def _unset(self, name: str) -> None:
-        if self._pods.pop(name, None) is not None:
+        known = self._pods.pop(name, None)
+        if known is not None:
+            self._unindex(known)
             self._tell(name, None)
+
+    def _unindex(self, pod: Pod | None) -> None:
+        if pod is not None and (key := self._index(pod)) is not None:
+            names = self._by_key[key]
+            names.discard(pod.name)
+            if not names:
+                del self._by_key[key]
 
     def _tell(self, name: str, pod: Pod | None) -> None:
         for listener in list(self._listeners.get(name, ())):

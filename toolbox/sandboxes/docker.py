@@ -27,7 +27,7 @@ from envfarm.toolbox.sandboxes import docker_fork, scripts
 from envfarm.toolbox.sandboxes.base import Sandbox, SandboxInfo, SandboxSpec
 from envfarm.toolbox.sandboxes.docker_client import DockerApi
 from envfarm.toolbox.sandboxes.docker_stream import attach
-from envfarm.toolbox.sandboxes.held import Defaults, HeldSandbox
+from envfarm.toolbox.sandboxes.held import Defaults, HeldSandbox, defaults
 from envfarm.toolbox.sandboxes.session import Session
 from envfarm.toolbox.sandboxes.shell import Shell
 
@@ -183,7 +183,7 @@ class DockerBackend:
             await sandbox.attach()
             await self._start(container)
             await sandbox.greet(START_TIMEOUT)
-            await self._entrypoint(sandbox, spec, config)
+            await sandbox.entrypoint(config)
         except SandboxLost as error:
             log = await self._log(container)
             await sandbox.close()
@@ -238,6 +238,17 @@ class DockerBackend:
         out = await self.api.call(lambda client: client.api.logs(container, stdout=True, stderr=False))
         err = await self.api.call(lambda client: client.api.logs(container, stdout=False, stderr=True))
         return {1: out, 2: err}
+
+    async def take(self, spec: SandboxSpec, *, owner: str, lease: str) -> Sandbox | None:
+        """None: an engine serves one farm server."""
+        return None
+
+    async def offer(self, sandbox: Sandbox) -> None:
+        """Nobody else could take it."""
+
+    async def claim(self, sandbox: Sandbox, *, owner: str, lease: str) -> bool:
+        """It is this server's already."""
+        return True
 
     async def find(self, owner: str) -> list[SandboxInfo]:
         """Every container of that owner, running or not."""
@@ -344,27 +355,9 @@ class DockerBackend:
         )
         return str(made["Id"])
 
-    async def _entrypoint(self, sandbox: DockerSandbox, spec: SandboxSpec, config: dict[str, Any]) -> None:
-        """Run the image's own entrypoint as a child, unless it is a bare shell that would end at once."""
-        words = [*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])]
-        if not spec.entrypoint or not words or (len(words) == 1 and words[0].rsplit("/")[-1] in ("sh", "bash", "ash")):
-            return
-        user = sandbox._user(None)
-        prefix = scripts.become(user, await sandbox.tool() if user else "")
-        line = " ".join(scripts.quote(word) for word in words)
-        home = scripts.quote(sandbox.defaults.workdir)
-        await sandbox.shell.script(
-            f"( restore; cd {home}; {prefix}{line} ) </dev/null >/dev/null 2>&1 9>&- &", timeout=START_TIMEOUT
-        )
-
     async def _log(self, container: str) -> str:
         try:
             text = await self.api.call(lambda client: client.api.logs(container, tail=5))
         except (SandboxError, BackendUnavailable):
             return ""
         return f": {text.decode('utf-8', 'replace').strip()}" if text else ""
-
-
-def defaults(spec: SandboxSpec, config: dict[str, Any]) -> Defaults:
-    """User and working directory of commands that name none: the spec's, else the image's."""
-    return Defaults(spec.user or config.get("User") or None, spec.workdir or config.get("WorkingDir") or "/")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from envfarm.toolbox.errors import ForkUnsupported, SandboxLost
 from envfarm.toolbox.sandboxes import files, scripts
@@ -186,6 +187,23 @@ class HeldSandbox:
         assert kind == b"ready", kind
         self.shell.kind = "bash" if rest.startswith(b"bash") else "sh"
 
+    async def entrypoint(self, config: Mapping[str, Any]) -> None:
+        """Run the image's own entrypoint as a child, unless it is a bare shell that would end at once.
+
+        `config` is the image's, with Docker's names. Raises SandboxLost.
+        """
+        words = [*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])]
+        bare = len(words) == 1 and words[0].rsplit("/")[-1] in ("sh", "bash", "ash")
+        if not self._spec.entrypoint or not words or bare:
+            return
+        user = self._user(None)
+        prefix = scripts.become(user, await self.tool() if user else "")
+        line = " ".join(scripts.quote(word) for word in words)
+        home = scripts.quote(self.defaults.workdir)
+        await self.shell.script(
+            f"( restore; cd {home}; {prefix}{line} ) </dev/null >/dev/null 2>&1 9>&- &", timeout=START
+        )
+
     def lose(self, error: SandboxLost) -> None:
         """The stream is gone."""
         self.shell.fail(error)
@@ -204,6 +222,11 @@ class HeldSandbox:
             session = self._sessions[name] = Session(self._slots, name, user, cwd, dict(env))
             self._slots += 1
         return session
+
+
+def defaults(spec: SandboxSpec, config: Mapping[str, Any]) -> Defaults:
+    """User and working directory of commands that name none: the spec's, else the image's (with Docker's names)."""
+    return Defaults(spec.user or config.get("User") or None, spec.workdir or config.get("WorkingDir") or "/")
 
 
 def shorten(result: ExecResult, limit: int) -> ExecResult:

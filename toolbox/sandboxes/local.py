@@ -186,6 +186,17 @@ class LocalBackend:
         """Raises SandboxLost: a local sandbox ends with the farm that started it."""
         raise SandboxLost(f"{sandbox_id} ended with the farm that started it", cause="killed")
 
+    async def take(self, spec: SandboxSpec, *, owner: str, lease: str) -> Sandbox | None:
+        """None: this machine is not shared."""
+        return None
+
+    async def offer(self, sandbox: Sandbox) -> None:
+        """Nobody else could take it."""
+
+    async def claim(self, sandbox: Sandbox, *, owner: str, lease: str) -> bool:
+        """It is this server's already."""
+        return True
+
     async def find(self, owner: str) -> list[SandboxInfo]:
         """Every sandbox of that owner, running or not."""
         found = []
