@@ -13,14 +13,12 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
-from envfarm.k8s import boot, faults
+from envfarm.k8s import boot, faults, labels
 from envfarm.k8s.claims import Claims
 from envfarm.k8s.client import ApiRefused, ClusterApi
 from envfarm.k8s.config import KubernetesConfig
 from envfarm.k8s.log import history
-from envfarm.k8s.pod import (
-    FARM, IMAGE, KIND, LEASE, LEASED, NETWORK, OWNER, SECRET, SPEC, STATE, WARM, Template, TemplateError, label, manifest,
-)  # fmt: skip
+from envfarm.k8s.pod import Template, TemplateError, manifest
 from envfarm.k8s.pods import Pod, Pods
 from envfarm.k8s.reaper import Reaper, remove
 from envfarm.k8s.registry import Registry
@@ -50,7 +48,7 @@ class KubernetesBackend:
         _ = self.template.pod
         self.path = f"/api/v1/namespaces/{self.config.namespace}/pods"
         self.api = ClusterApi(self.config)
-        self.pods = Pods(self.api, self.path, f"{FARM}={self.config.farm}", index=_offered)
+        self.pods = Pods(self.api, self.path, f"{labels.FARM}={self.config.farm}", index=_offered)
         self.reaper = Reaper(self.api, self.pods, self.config)
         self.claims = Claims(self.api, self.pods, self.path, self.config.deadline_seconds)
         self.registry = Registry(self.config)
@@ -69,8 +67,8 @@ class KubernetesBackend:
         """Have the API refuse what it does not know of a pod, which else it would leave out without a word."""
         spec = SandboxSpec(image="envfarm/template:1", network="public")
         body = manifest(
-            self.template, self.config, spec, name="envfarm-template", image=spec.image, command=["true"],
-            labels={FARM: self.config.farm}, annotations={}, deadline=None,
+            self.template, self.config, spec, name="envfarm-template", image=spec.image, command=["sh", "-c", "true"],
+            labels={labels.FARM: self.config.farm}, annotations={}, deadline=None,
         )  # fmt: skip
         try:
             await self.api.request("POST", self.path, query={"dryRun": "All", "fieldValidation": "Strict"}, body=body)
@@ -115,21 +113,21 @@ class KubernetesBackend:
     ) -> tuple[Pod, dict[str, Any]]:
         """Create the pod. A caller that is cancelled meanwhile leaves none."""
         image = await self.registry.image(spec.image)
-        labels = {
-            FARM: self.config.farm,
-            OWNER: label(owner),
-            LEASE: label(lease),
-            STATE: LEASED,
-            KIND: self.template.kind(spec),
-            NETWORK: spec.network,
+        tags = {
+            labels.FARM: self.config.farm,
+            labels.OWNER: labels.value(owner),
+            labels.LEASE: labels.value(lease),
+            labels.STATE: labels.LEASED,
+            labels.KIND: self.template.kind(spec),
+            labels.NETWORK: spec.network,
         }
         kept = {key: image.config[key] for key in ("User", "WorkingDir") if image.config.get(key)}
         annotations = {
-            OWNER: owner,
-            LEASE: lease,
-            SECRET: secret,
-            SPEC: spec.model_dump_json(),
-            IMAGE: orjson.dumps(kept).decode(),
+            labels.OWNER: owner,
+            labels.LEASE: lease,
+            labels.SECRET: secret,
+            labels.SPEC: spec.model_dump_json(),
+            labels.IMAGE: orjson.dumps(kept).decode(),
         }
         body = manifest(
             self.template,
@@ -138,7 +136,7 @@ class KubernetesBackend:
             name=f"{_slug(owner)}-{secrets.token_hex(6)}",
             image=image.reference,
             command=boot.command(hello),
-            labels=labels,
+            labels=tags,
             annotations=annotations,
             deadline=None if lease == WARM_LEASE else self.config.deadline_seconds,
         )
@@ -165,7 +163,9 @@ class KubernetesBackend:
         until = loop.time() + self.config.start_seconds
         while True:
             try:
-                await self.pods.until(pod.name, faults.scheduled, min(self.config.unschedulable_seconds, until - loop.time()))
+                await self.pods.until(
+                    pod.name, faults.scheduled, min(self.config.unschedulable_seconds, until - loop.time())
+                )
                 break
             except TimeoutError:
                 error = faults.unschedulable(self.pods.get(pod.name))
@@ -180,7 +180,9 @@ class KubernetesBackend:
         """A warm pod of another server of the farm, alive or dead, if there is one. Raises BackendUnavailable."""
         await self.open()
         kind = self.template.kind(spec)
-        names = [pod for pod in self.pods.indexed(kind) if pod.labels[OWNER] != label(owner) and pod.running]
+        names = [
+            pod for pod in self.pods.indexed(kind) if pod.labels[labels.OWNER] != labels.value(owner) and pod.running
+        ]
         for pod in random.sample(names, min(len(names), _CANDIDATES)):
             await self.reaper.serve(owner)
             mine = await self.claims.claim(pod, owner=owner, lease=lease)
@@ -202,11 +204,11 @@ class KubernetesBackend:
     async def claim(self, sandbox: Sandbox, *, owner: str, lease: str) -> bool:
         """Take a sandbox for a lease; False when another server was quicker. Raises BackendUnavailable."""
         assert isinstance(sandbox, KubernetesSandbox)
-        pod = await self.claims.claim(sandbox.pod, owner=owner, lease=lease)
-        if pod is None:
-            return False
-        sandbox.pod = pod
-        return True
+        with sandbox.changing_hands(owner) as pod:
+            claimed = await self.claims.claim(pod, owner=owner, lease=lease)
+            if claimed is not None:
+                sandbox.pod = claimed
+        return claimed is not None
 
     async def attach(self, sandbox_id: str) -> Sandbox:
         """Take back a running pod, with its sessions and its running command. Raises SandboxLost."""
@@ -225,7 +227,7 @@ class KubernetesBackend:
             if error.status_code != 404:
                 raise SandboxLost(f"{name} cannot be taken back: {error}", cause="stream") from None
             raise SandboxLost("the pod is gone: somebody removed it", cause="removed") from None
-        if raw["metadata"].get("labels", {}).get(FARM) != self.config.farm:
+        if raw["metadata"].get("labels", {}).get(labels.FARM) != self.config.farm:
             raise SandboxLost(f"pod {name} is none of the farm's", cause="removed")
         return self.pods.put(raw)
 
@@ -233,9 +235,9 @@ class KubernetesBackend:
         if (error := faults.lost(pod)) is not None:
             raise error
         try:
-            spec = SandboxSpec.model_validate_json(pod.annotations[SPEC])
-            config = orjson.loads(pod.annotations[IMAGE])
-            sandbox = KubernetesSandbox(self, pod, spec, Shell(pod.annotations[SECRET]), defaults(spec, config))
+            spec = SandboxSpec.model_validate_json(pod.annotations[labels.SPEC])
+            config = orjson.loads(pod.annotations[labels.IMAGE])
+            sandbox = KubernetesSandbox(self, pod, spec, Shell(pod.annotations[labels.SECRET]), defaults(spec, config))
         except (ValidationError, KeyError, orjson.JSONDecodeError) as problem:
             raise SandboxLost(f"{pod.name} cannot be taken back: {problem!r}", cause="stream") from None
         try:
@@ -264,30 +266,30 @@ class KubernetesBackend:
             SandboxInfo(
                 id=pod.name,
                 owner=owner,
-                lease=pod.annotations.get(LEASE, ""),
+                lease=pod.annotations.get(labels.LEASE, ""),
                 running=pod.running,
                 created=pod.created,
             )
             for pod in self.pods
-            if pod.labels.get(OWNER) == label(owner)
+            if pod.labels.get(labels.OWNER) == labels.value(owner)
         ]
 
     async def reap(self, owner: str, *, keep: Collection[str]) -> list[str]:
         """Remove the owner's pods that are not in `keep`."""
         doomed = [one.id for one in await self.find(owner) if one.id not in keep]
         pods = [pod for name in doomed if (pod := self.pods.get(name)) is not None]
-        await asyncio.gather(*(self.remove(pod, warm=pod.labels.get(STATE) == WARM) for pod in pods))
+        await asyncio.gather(*(self.remove(pod, warm=pod.labels.get(labels.STATE) == labels.WARM) for pod in pods))
         return doomed
 
     async def remove(self, pod: Pod, *, warm: bool = False) -> None:
         """Remove a pod of ours; one that waited `warm` only while it still is ours. Raises BackendUnavailable."""
-        owner = pod.labels[OWNER]
+        owner = pod.labels[labels.OWNER]
         while not await remove(self.api, self.pods, self.config.namespace, pod, exactly=warm):
             try:
                 now = await self._look_up(pod.name)
             except SandboxLost:
                 return
-            if now.uid != pod.uid or now.labels.get(OWNER) != owner:
+            if now.uid != pod.uid or now.labels.get(labels.OWNER) != owner:
                 return
             pod = now
 
@@ -302,7 +304,7 @@ class KubernetesBackend:
 
 def _offered(pod: Pod) -> str | None:
     """Under which key a pod is to be found: those that wait warm, by what they are."""
-    return pod.labels.get(KIND) if pod.labels.get(STATE) == WARM else None
+    return pod.labels.get(labels.KIND) if pod.labels.get(labels.STATE) == labels.WARM else None
 
 
 def _slug(owner: str) -> str:

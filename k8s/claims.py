@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from envfarm.k8s import labels
 from envfarm.k8s.client import JSON_PATCH, ApiRefused, ClusterApi
-from envfarm.k8s.pod import LEASE, LEASED, OWNER, STATE, WARM, label
 from envfarm.k8s.pods import Pod, Pods, moment
 
 _NOT_AS_TESTED = frozenset({404, 409, 422})
@@ -28,26 +28,33 @@ class Claims:
 
     async def offer(self, pod: Pod) -> Pod | None:
         """Let every server of the farm have it, as it is ready; None when it is not as it was any more."""
-        return await self._swap(pod, [_replace("labels", STATE, WARM)], {STATE: WARM, OWNER: pod.labels[OWNER]})
+        return await self._swap(
+            pod,
+            [_replace("labels", labels.STATE, labels.WARM)],
+            {labels.STATE: labels.WARM, labels.OWNER: pod.labels[labels.OWNER]},
+        )
 
     async def claim(self, pod: Pod, *, owner: str, lease: str) -> Pod | None:
         """Take it, with a deadline from now on; None when somebody else did, or it is gone."""
         changes = [
-            _replace("labels", STATE, LEASED),
-            _replace("labels", OWNER, label(owner)),
-            _replace("labels", LEASE, label(lease)),
-            _replace("annotations", OWNER, owner),
-            _replace("annotations", LEASE, lease),
+            _replace("labels", labels.STATE, labels.LEASED),
+            _replace("labels", labels.OWNER, labels.value(owner)),
+            _replace("labels", labels.LEASE, labels.value(lease)),
+            _replace("annotations", labels.OWNER, owner),
+            _replace("annotations", labels.LEASE, lease),
         ]
-        if pod.labels.get(STATE) == WARM:  # one that waited has no deadline yet, and one can only be shortened
+        if (
+            pod.labels.get(labels.STATE) == labels.WARM
+        ):  # one that waited has no deadline yet, and one can only be shortened
             age = max(0, int(time.time() - moment(pod.status.get("startTime") or _stamp(pod.created))))
             changes.append({"op": "add", "path": "/spec/activeDeadlineSeconds", "value": age + self._deadline})
-        wanted = {STATE: LEASED, OWNER: label(owner), LEASE: label(lease)}
+        wanted = {labels.STATE: labels.LEASED, labels.OWNER: labels.value(owner), labels.LEASE: labels.value(lease)}
         return await self._swap(pod, changes, wanted)
 
     async def _swap(self, pod: Pod, changes: list[dict[str, Any]], wanted: dict[str, str]) -> Pod | None:
         tests = [{"op": "test", "path": "/metadata/uid", "value": pod.uid}] + [
-            {"op": "test", "path": _path("labels", key), "value": pod.labels[key]} for key in (STATE, OWNER, LEASE)
+            {"op": "test", "path": _path("labels", key), "value": pod.labels[key]}
+            for key in (labels.STATE, labels.OWNER, labels.LEASE)
         ]
         path = f"{self._path}/{pod.name}"
         try:

@@ -8,7 +8,6 @@ import os
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -28,7 +27,7 @@ _CHANGES = frozenset({"POST", "PATCH", "PUT", "DELETE"})
 _AGAIN = frozenset({429, 500, 502, 503, 504})
 _PAUSE, _LONGEST = 0.2, 5.0
 _REQUEST = 30.0
-_IN_CLUSTER = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+_IN_CLUSTER = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 _VERBS = {"POST": "create", "PATCH": "patch", "PUT": "update", "DELETE": "delete", "GET": "get"}
 
 
@@ -86,12 +85,12 @@ class ClusterApi:
         until = loop.time() + (self.config.patience if patience is None else patience)
         pause, renewed = _PAUSE, False
         while True:
+            failure: SandboxError
             try:
                 async with await self._send(verb, path, query, body, content_type, _REQUEST) as response:
                     data = await response.read()
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                failure: SandboxError = self.away(error)
-                response = None
+                failure = self.away(error)
             else:
                 if response.status < 300:
                     return dict(orjson.loads(data)) if data else {}
@@ -104,8 +103,9 @@ class ClusterApi:
                     raise failure
                 if response.status == 429:
                     self._hold(response.headers.get("Retry-After"))
+                failure = BackendUnavailable(str(failure))
             if loop.time() + pause > until:
-                raise failure if response is None else BackendUnavailable(str(failure))
+                raise failure
             await asyncio.sleep(pause * random.uniform(0.75, 1.25))
             pause = min(2 * pause, _LONGEST)
 
@@ -210,7 +210,7 @@ async def _configuration(config: KubernetesConfig) -> Configuration:
     made = Configuration()
     made.connection_pool_maxsize = 256
     try:
-        if config.kubeconfig is None and not os.environ.get("KUBECONFIG") and _IN_CLUSTER.exists():
+        if config.kubeconfig is None and not os.environ.get("KUBECONFIG") and os.access(_IN_CLUSTER, os.R_OK):
             load_incluster_config(made)
         else:
             await load_kube_config(str(config.kubeconfig) if config.kubeconfig else None, config.context, made)

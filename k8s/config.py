@@ -19,7 +19,8 @@ class KubernetesConfig(BaseModel):
         description="label of the pods; servers that share it hand warm pods to each other",
     )
     kubeconfig: Path | None = Field(
-        None, description="file with the cluster's address; default: the pod's own, else KUBECONFIG, else ~/.kube/config"
+        None,
+        description="file with the cluster's address; default: the pod's own, else KUBECONFIG, else ~/.kube/config",
     )
     context: str | None = Field(None, description="context in that file; default: its current one")
     template: Path | None = Field(None, description="pod that every sandbox is made from; default: k8s/pod.yaml")

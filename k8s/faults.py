@@ -62,7 +62,9 @@ def lost(pod: Pod | None) -> SandboxLost | None:
     if ended is not None:
         return _ended(ended)
     if pod.phase in ("Failed", "Succeeded"):
-        return SandboxLost(f"the pod ended: {reason or pod.phase} {pod.status.get('message', '')}".strip(), cause="killed")
+        return SandboxLost(
+            f"the pod ended: {reason or pod.phase} {pod.status.get('message', '')}".strip(), cause="killed"
+        )
     return None
 
 
@@ -77,7 +79,10 @@ def _ended(state: dict[str, Any]) -> SandboxLost:
         return SandboxLost("the sandbox ran out of memory", cause="oom")
     if reason == "ContainerStatusUnknown":
         return SandboxLost("the sandbox was lost: its node forgot it", cause="node")
-    ours = reason in ("StartError", "ContainerCannotRun")  # else the message is a file that root in the sandbox can write
+    ours = reason in (
+        "StartError",
+        "ContainerCannotRun",
+    )  # else the message is a file that root in the sandbox can write
     said = f": {' '.join(str(state.get('message')).split())}" if ours else ""
     return SandboxLost(f"the sandbox's main process was killed (exit code {code}{said})", cause="killed")
 
@@ -119,7 +124,9 @@ def unschedulable(pod: Pod | None) -> SandboxStartError | None:
     """That no node takes a pod, with the resource that is short; None when nobody has said so."""
     for condition in _conditions(pod, "PodScheduled") if pod is not None else ():
         if condition.get("status") == "False" and condition.get("reason") in ("Unschedulable", "SchedulingGated"):
-            return SandboxStartError(f"no node takes the sandbox: {condition.get('message', '')}", cause="unschedulable")
+            return SandboxStartError(
+                f"no node takes the sandbox: {condition.get('message', '')}", cause="unschedulable"
+            )
     return None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,19 +18,11 @@ from envfarm.k8s.faults import CONTAINER
 from envfarm.toolbox.errors import BackendUnavailable, SandboxStartError
 from envfarm.toolbox.sandboxes.base import SandboxSpec
 
-PREFIX = "envfarm.io/"
-FARM, OWNER, LEASE, STATE = f"{PREFIX}farm", f"{PREFIX}owner", f"{PREFIX}lease", f"{PREFIX}state"
-KIND, NETWORK = f"{PREFIX}spec", f"{PREFIX}network"
-"""Labels. `KIND` is a hash: pods with equal ones may stand in for each other. `STATE` is leased or warm."""
-SPEC, SECRET, IMAGE = f"{PREFIX}spec", f"{PREFIX}secret", f"{PREFIX}image"
-"""Annotations, besides owner and lease in full. `IMAGE` is the image's user and working directory."""
-WARM, LEASED = "warm", "leased"
 CUT = (
     "for link in /sys/class/net/*; do link=${link##*/}; "
     '[ "$link" = lo ] || ip link set "$link" down || exit 1; done; [ -d /sys/class/net/lo ]'
 )
 """Takes down every interface but loopback; to bring one up again needs NET_ADMIN, which no sandbox has."""
-_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?\Z")
 _CUT_RESOURCES = {"cpu": "10m", "memory": "32Mi"}
 
 
@@ -116,13 +107,6 @@ class Template:
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def label(text: str) -> str:
-    """A label's value that stands for any text: itself where that is allowed, else a hash."""
-    if _LABEL.match(text) and not text.startswith("hash-"):
-        return text
-    return "hash-" + hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
 def manifest(
     template: Template,
     config: KubernetesConfig,
@@ -143,7 +127,7 @@ def manifest(
     about["annotations"] = {**(about.get("annotations") or {}), **annotations}
     container = next(one for one in body["containers"] if one["name"] == CONTAINER)
     container["image"] = image
-    container["command"] = [_literal(word) for word in command]
+    container["command"] = [_literal(word) for word in _discreet(command)]
     container.pop("args", None)
     env = [{"name": key, "value": _literal(value)} for key, value in spec.env]
     container["env"] = [*(container.get("env") or []), *env]
@@ -203,6 +187,14 @@ def _cutter(config: KubernetesConfig) -> dict[str, Any]:
             "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN"]},
         },
     }
+
+
+def _discreet(command: list[str]) -> list[str]:
+    """The command without the API's address in its environment, which Kubernetes gives every container."""
+    shell, flag, text, *rest = command
+    names = "PORT SERVICE_HOST SERVICE_PORT SERVICE_PORT_HTTPS PORT_443_TCP".split()
+    names += [f"PORT_443_TCP_{part}" for part in ("ADDR", "PORT", "PROTO")]
+    return [shell, flag, f"unset {' '.join(f'KUBERNETES_{name}' for name in names)}; {text}", *rest]
 
 
 def _literal(text: str) -> str:

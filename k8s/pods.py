@@ -149,7 +149,7 @@ class Pods:
         return end
 
     async def until(self, name: str, judge: Callable[[Pod | None], T | None], timeout: float) -> T:
-        """Wait until `judge` has an answer for a pod. Raises TimeoutError after `timeout` seconds, and what it raises."""
+        """Wait, at most `timeout` seconds, until `judge` has an answer for a pod. Raises TimeoutError, SandboxError."""
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
         def look(pod: Pod | None) -> None:

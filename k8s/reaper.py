@@ -9,9 +9,9 @@ import random
 from datetime import UTC, datetime
 from typing import Any
 
+from envfarm.k8s import labels
 from envfarm.k8s.client import ApiRefused, ClusterApi
 from envfarm.k8s.config import KubernetesConfig
-from envfarm.k8s.pod import FARM, OWNER, label
 from envfarm.k8s.pods import Pod, Pods
 from envfarm.toolbox.errors import SandboxError
 
@@ -58,11 +58,11 @@ class Reaper:
             self._task.cancel()
             await asyncio.wait([self._task])
             self._task = None
-        left = {pod.labels.get(OWNER) for pod in self._pods}
+        left = {pod.labels.get(labels.OWNER) for pod in self._pods}
         for owner in self._owners:
-            if label(owner) not in left:
+            if labels.value(owner) not in left:
                 try:
-                    await self._api.request("DELETE", f"{self._leases}/{self._name(label(owner))}", patience=1)
+                    await self._api.request("DELETE", f"{self._leases}/{self._name(labels.value(owner))}", patience=1)
                 except SandboxError as error:
                     log.info("the Lease of %s stays: %s", owner, error)
         self._owners.clear()
@@ -75,28 +75,30 @@ class Reaper:
         removed = []
         for pod in doomed:
             if await remove(self._api, self._pods, self._config.namespace, pod, exactly=True):
-                log.warning("removed pod %s: its owner %s is gone, or it ended long ago", pod.name, pod.labels[OWNER])
+                log.warning(
+                    "removed pod %s: its owner %s is gone, or it ended long ago", pod.name, pod.labels[labels.OWNER]
+                )
                 removed.append(pod.name)
         self.reaped += len(removed)
         return removed
 
     def _is_doomed(self, pod: Pod, now: float) -> bool:
-        owner = pod.labels.get(OWNER)
-        if owner is None or pod.labels.get(FARM) != self._config.farm:
+        owner = pod.labels.get(labels.OWNER)
+        if owner is None or pod.labels.get(labels.FARM) != self._config.farm:
             return False  # none of ours: a selector or an operator is mistaken
         if pod.phase in ("Failed", "Succeeded"):
             return now - self._ended.setdefault(pod.uid, now) > self._config.orphan_seconds
-        if owner in {label(one) for one in self._owners}:
+        if owner in {labels.value(one) for one in self._owners}:
             return False
         seen = self._seen.setdefault(owner, (None, now))
         return now - seen[1] > self._config.orphan_seconds
 
     async def _look(self, now: float) -> None:
         """Note which Leases changed; one whose owner is long silent and has no pods goes."""
-        query = {"labelSelector": f"{FARM}={self._config.farm}"}
+        query = {"labelSelector": f"{labels.FARM}={self._config.farm}"}
         items = (await self._api.request("GET", self._leases, query=query)).get("items", ())
-        there = {pod.labels.get(OWNER) for pod in self._pods}
-        signs = {one["metadata"]["labels"].get(OWNER, ""): one for one in items}
+        there = {pod.labels.get(labels.OWNER) for pod in self._pods}
+        signs = {one["metadata"]["labels"].get(labels.OWNER, ""): one for one in items}
         for owner, one in signs.items():
             sign = f"{one['metadata']['uid']} {one['spec'].get('renewTime')}"
             known = self._seen.get(owner)
@@ -132,7 +134,7 @@ class Reaper:
                 log.warning("cannot look after the cluster's pods, trying again: %s", error)
 
     async def _renew(self, owner: str) -> None:
-        name = self._name(label(owner))
+        name = self._name(labels.value(owner))
         spec = {
             "holderIdentity": owner,
             "leaseDurationSeconds": max(1, int(self._config.orphan_seconds)),
@@ -146,8 +148,8 @@ class Reaper:
         except ApiRefused as error:
             if error.status_code != 404:
                 raise
-            labels = {FARM: self._config.farm, OWNER: label(owner)}
-            about = {"name": name, "labels": labels}
+            tags = {labels.FARM: self._config.farm, labels.OWNER: labels.value(owner)}
+            about = {"name": name, "labels": tags}
             body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": about, "spec": spec}
             await self._api.request("POST", self._leases, body=body)
 

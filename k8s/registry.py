@@ -1,4 +1,4 @@
-"""An image's configuration from its registry, for Kubernetes tells nobody what user, directory and entrypoint it has."""
+"""An image's user, directory and entrypoint, from its registry: Kubernetes tells nobody."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ class Registry:
         except (OSError, orjson.JSONDecodeError, KeyError):
             return None
         keys = (host, f"https://{host}", "https://index.docker.io/v1/" if host == "registry-1.docker.io" else host)
-        entry = next((known[key] for key in keys if key in known), {})
+        entry: dict[str, Any] = next((known[key] for key in keys if key in known), {})
         if "auth" in entry:
             return str(entry["auth"])
         if "username" in entry:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from envfarm.k8s import faults
+from envfarm.k8s import faults, labels
 from envfarm.k8s.attach import attach
-from envfarm.k8s.pod import OWNER, STATE, WARM
 from envfarm.k8s.pods import Pod
 from envfarm.toolbox.errors import SandboxLost
 from envfarm.toolbox.sandboxes.base import SandboxSpec
@@ -28,6 +29,7 @@ class KubernetesSandbox(HeldSandbox):
         super().__init__(pod.name, spec, shell, defaults)
         self._backend = backend
         self.pod = pod  # as it was when it last changed hands
+        self._owners = {pod.labels[labels.OWNER]}
         self._detached = False
         self._taken = False  # by another server of the farm
         self._cause: asyncio.Task[None] | None = None
@@ -37,14 +39,21 @@ class KubernetesSandbox(HeldSandbox):
         """Take hold of the stream. Raises BackendUnavailable, SandboxLost."""
         api = await self._backend.api.connect()
         namespace = self._backend.config.namespace
-        self.shell.wire = await attach(
-            api, namespace, self._id, faults.CONTAINER, self.shell.feed, self._closed
-        )
+        self.shell.wire = await attach(api, namespace, self._id, faults.CONTAINER, self.shell.feed, self._closed)
+
+    @contextmanager
+    def changing_hands(self, owner: str) -> Iterator[Pod]:
+        """The pod, for a block in which it may become another owner's that is ours too."""
+        self._owners.add(labels.value(owner))
+        try:
+            yield self.pod
+        finally:
+            self._owners = {self.pod.labels[labels.OWNER]}
 
     def _seen(self, pod: Pod | None) -> None:
         """The cluster has news of the pod."""
         if pod is not None and pod.uid == self.pod.uid:
-            if pod.labels.get(OWNER) != self.pod.labels[OWNER]:
+            if pod.labels.get(labels.OWNER) not in self._owners:
                 self._taken = True
                 self.lose(SandboxLost("another server of the farm took the sandbox while it was warm", cause="claimed"))
                 self._let_go()
@@ -84,4 +93,4 @@ class KubernetesSandbox(HeldSandbox):
         """Remove the pod, unless another server took it. Raises BackendUnavailable: then it may be there yet."""
         await self.detach()
         if not self._taken:
-            await self._backend.remove(self.pod, warm=self.pod.labels.get(STATE) == WARM)
+            await self._backend.remove(self.pod, warm=self.pod.labels.get(labels.STATE) == labels.WARM)
