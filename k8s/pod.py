@@ -192,7 +192,7 @@ def _cutter(config: KubernetesConfig) -> dict[str, Any]:
 def _discreet(command: list[str]) -> list[str]:
     """The command without the API's address in its environment, which Kubernetes gives every container."""
     shell, flag, text, *rest = command
-    names = "PORT SERVICE_HOST SERVICE_PORT SERVICE_PORT_HTTPS PORT_443_TCP".split()
+    names = ["PORT", "SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTPS", "PORT_443_TCP"]
     names += [f"PORT_443_TCP_{part}" for part in ("ADDR", "PORT", "PROTO")]
     return [shell, flag, f"unset {' '.join(f'KUBERNETES_{name}' for name in names)}; {text}", *rest]
 
