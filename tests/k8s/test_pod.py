@@ -37,7 +37,7 @@ def changed(old: str, new: str) -> Template:
     [
         ("kind: Pod", "kind: Deployment", "kind"),
         ("apiVersion: v1", "apiVersion: [", "not YAML"),
-        ("name: sandbox", "name: other", "spec.containers"),
+        ("- name: sandbox", "- name: other", "spec.containers"),
         ("automountServiceAccountToken: false", "automountServiceAccountToken: true", "automountServiceAccountToken"),
         ("enableServiceLinks: false", "", "spec.enableServiceLinks: must be false, not None"),
         ("restartPolicy: Never", "restartPolicy: Always", "spec.restartPolicy: must be Never"),
