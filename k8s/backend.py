@@ -17,7 +17,6 @@ from envfarm.k8s import boot, faults, labels
 from envfarm.k8s.claims import Claims
 from envfarm.k8s.client import ApiRefused, ClusterApi
 from envfarm.k8s.config import KubernetesConfig
-from envfarm.k8s.log import history
 from envfarm.k8s.pod import Template, TemplateError, manifest
 from envfarm.k8s.pods import Pod, Pods
 from envfarm.k8s.reaper import Reaper, remove
@@ -241,8 +240,9 @@ class KubernetesBackend:
         except (ValidationError, KeyError, orjson.JSONDecodeError) as problem:
             raise SandboxLost(f"{pod.name} cannot be taken back: {problem!r}", cause="stream") from None
         try:
+            sandbox.shell.hold()
             await sandbox.attach()
-            await sandbox.resume(lambda: self.history(pod.name))
+            await sandbox.resume(sandbox.history)
         except SandboxSilent:
             pass  # whoever asks it for something is told, and can end it
         except (SandboxError, KeyError, ValueError) as problem:
@@ -254,10 +254,6 @@ class KubernetesBackend:
             await sandbox.detach()
             raise
         return sandbox
-
-    async def history(self, name: str) -> dict[int, bytes]:
-        """What the node logged of both streams. Raises SandboxLost, BackendUnavailable."""
-        return await history(await self.api.connect(), self.config.namespace, name, faults.CONTAINER)
 
     async def find(self, owner: str) -> list[SandboxInfo]:
         """Every pod of that owner, running or not."""

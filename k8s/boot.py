@@ -7,7 +7,7 @@ from envfarm.toolbox.sandboxes import scripts
 _BASH = 'IFS= read -r n; LC_ALL=C read -r -N "$n" ENVFARM; eval "$ENVFARM"'
 _SH = 'IFS= read -r n; ENVFARM=$(dd bs=65536 count="$n" iflag=fullblock,count_bytes 2>/dev/null); eval "$ENVFARM"'
 # bash reads so many bytes at once and forks nothing; no other shell can, and `dd` takes not one byte too many.
-_MAIN = f"if command -v bash >/dev/null 2>&1; then exec bash --norc --noprofile -c '{_BASH}' \"$0\" \"$1\"; fi; {_SH}"
+_MAIN = f'if command -v bash >/dev/null 2>&1; then exec bash --norc --noprofile -c \'{_BASH}\' "$0" "$1"; fi; {_SH}'
 
 
 def command(hello: str) -> list[str]:

@@ -130,6 +130,12 @@ def unschedulable(pod: Pod | None) -> SandboxStartError | None:
     return None
 
 
+def unreachable(pod: Pod | None) -> bool:
+    """Whether the cluster has given up a running pod's node for now: it says that what runs is not ready."""
+    ready = [one.get("status") for one in _conditions(pod, "Ready")] if pod is not None and pod.running else []
+    return "False" in ready or "Unknown" in ready
+
+
 def slow(pod: Pod | None, seconds: float) -> SandboxError:
     """That a pod did not start in time, with what it waits for."""
     if (error := unschedulable(pod)) is not None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from envfarm.k8s import faults, labels
-from envfarm.k8s.attach import attach
+from envfarm.k8s.attach import AttachStream, attach
+from envfarm.k8s.log import history
 from envfarm.k8s.pods import Pod
 from envfarm.toolbox.errors import SandboxLost
 from envfarm.toolbox.sandboxes.base import SandboxSpec
@@ -18,8 +18,8 @@ from envfarm.toolbox.sandboxes.shell import Shell
 if TYPE_CHECKING:
     from envfarm.k8s.backend import KubernetesBackend
 
-_NOTICE = 10.0
-"""Seconds in which the cluster says why a container's stream ended, where the container did."""
+_NOTICE = 5.0
+"""Seconds that the watch may need to say why a pod is gone, which the API server then knows no more."""
 
 
 class KubernetesSandbox(HeldSandbox):
@@ -29,17 +29,45 @@ class KubernetesSandbox(HeldSandbox):
         super().__init__(pod.name, spec, shell, defaults)
         self._backend = backend
         self.pod = pod  # as it was when it last changed hands
+        self.patience = backend.config.reattach_seconds
         self._owners = {pod.labels[labels.OWNER]}
-        self._detached = False
         self._taken = False  # by another server of the farm
-        self._cause: asyncio.Task[None] | None = None
         self._unlisten = backend.pods.listen(pod.name, self._seen)
 
     async def attach(self) -> None:
         """Take hold of the stream. Raises BackendUnavailable, SandboxLost."""
+        self.shell.wire = await self.stream()
+
+    async def stream(self) -> AttachStream:
+        """A stream to the main process. Raises BackendUnavailable, SandboxLost."""
+        await self._backend.open()  # for without the watch nobody would say why it broke
         api = await self._backend.api.connect()
         namespace = self._backend.config.namespace
-        self.shell.wire = await attach(api, namespace, self._id, faults.CONTAINER, self.shell.feed, self._closed)
+        try:
+            return await attach(api, namespace, self._id, faults.CONTAINER, self.shell.feed, self.closed)
+        except SandboxLost as error:
+            raise await self._why(error) from None
+
+    async def _why(self, error: SandboxLost) -> SandboxLost:
+        try:
+            return await self._backend.pods.until(self._id, faults.lost, _NOTICE)
+        except TimeoutError:
+            return error
+
+    async def cause(self) -> SandboxLost | None:
+        """Why the pod is dead, as far as the watch has said; None while it lives."""
+        return faults.lost(self._backend.pods.get(self._id))
+
+    async def history(self) -> dict[int, bytes]:
+        """What the node logged. Raises SandboxLost, BackendUnavailable."""
+        api = await self._backend.api.connect()
+        return await history(api, self._backend.config.namespace, self._id, faults.CONTAINER)
+
+    def lose(self, error: SandboxLost) -> None:
+        """The stream is gone."""
+        if error.cause == "engine" and faults.unreachable(self._backend.pods.get(self._id)):
+            error = SandboxLost(f"its node does not answer: {error}", cause="node")
+        super().lose(error)
 
     @contextmanager
     def changing_hands(self, owner: str) -> Iterator[Pod]:
@@ -51,46 +79,29 @@ class KubernetesSandbox(HeldSandbox):
             self._owners = {self.pod.labels[labels.OWNER]}
 
     def _seen(self, pod: Pod | None) -> None:
-        """The cluster has news of the pod."""
-        if pod is not None and pod.uid == self.pod.uid:
-            if pod.labels.get(labels.OWNER) not in self._owners:
-                self._taken = True
-                self.lose(SandboxLost("another server of the farm took the sandbox while it was warm", cause="claimed"))
-                self._let_go()
-                return
-            error = faults.lost(pod)
-        else:
+        """The cache has news of the pod."""
+        if pod is None or pod.uid != self.pod.uid:
             error = faults.lost(None)
+        elif pod.labels.get(labels.OWNER) not in self._owners:
+            self._taken = True
+            error = SandboxLost("another server of the farm took the sandbox while it was warm", cause="claimed")
+        else:
+            error = faults.lost(pod)
         if error is not None:
             self.lose(error)
+            self.let_go()
 
-    def _closed(self) -> None:
-        if not self._detached and not self.shell.is_lost:
-            self._cause = asyncio.get_running_loop().create_task(self._find_cause())
-
-    async def _find_cause(self) -> None:
-        """Wait for the cluster's word of why the stream ended: it comes a moment later."""
-        try:
-            error = await self._backend.pods.until(self._id, faults.lost, _NOTICE)
-        except TimeoutError:
-            error = SandboxLost("the stream to the sandbox broke", cause="stream")
-        self.lose(error)
-
-    def _let_go(self) -> None:
-        self._detached = True
+    def let_go(self) -> None:
+        """Let go of the stream for good; the pod lives on."""
         self._unlisten()
-        if self.shell.wire is not None:
-            self.shell.wire.close()
-        if self._cause is not None:
-            self._cause.cancel()
+        super().let_go()
 
     async def detach(self) -> None:
         """Let go of the stream and leave the pod running."""
-        self.lose(SandboxLost("the sandbox was let go", cause="stream"))
-        self._let_go()
+        self.let_go()
 
     async def close(self) -> None:
         """Remove the pod, unless another server took it. Raises BackendUnavailable: then it may be there yet."""
-        await self.detach()
+        self.let_go()
         if not self._taken:
             await self._backend.remove(self.pod, warm=self.pod.labels.get(labels.STATE) == labels.WARM)

@@ -48,6 +48,12 @@ class LocalWire:
         with contextlib.suppress(ConnectionError):
             await self._writer.drain()
 
+    def pause(self) -> None:
+        """Nothing to do: a local sandbox is never taken hold of again."""
+
+    def resume(self) -> None:
+        """Nothing to do either."""
+
     def close(self) -> None:
         """Close the child's input, which ends it."""
         self._writer.close()
