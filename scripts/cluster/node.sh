@@ -89,7 +89,7 @@ cgroups() {
 pause_image() {
   local folder=$state/pause
   mkdir -p "$folder"
-  tar -C "$bin" --owner 0 --group 0 --mtime @0 -cf "$folder/layer.tar" pause
+  tar -C "$bin" --dereference --owner 0 --group 0 --mtime @0 -cf "$folder/layer.tar" pause
   printf '{"architecture":"%s","os":"linux","config":{"Entrypoint":["/pause"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' \
     "$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')" "$(sha256sum <"$folder/layer.tar" | cut -d ' ' -f 1)" >"$folder/config.json"
   printf '[{"Config":"config.json","RepoTags":["%s"],"Layers":["layer.tar"]}]' "$pause" >"$folder/manifest.json"
