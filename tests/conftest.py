@@ -178,7 +178,7 @@ def _script(script: str, *arguments: str, stdin: str = "", **env: str) -> str:
 
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
-    """The cluster of `make cluster`, started when none answers; its script lets one caller start it and the others wait."""
+    """The cluster of `make cluster`, started when none answers: its script lets one start it and others wait."""
     found = dict(word.split("=", 1) for word in shlex.split(_script("scripts/cluster.sh"), comments=False))
     programs = tuple(found.get("PROGRAMS", "").split())
     return Cluster(Path(found["KUBECONFIG"]), found["REGISTRY"], found["GVISOR"] == "yes", programs)
