@@ -40,6 +40,7 @@ class KubernetesBackend:
     """Makes pods, and finds those it made before. Raises TemplateError: a template that cannot be used."""
 
     name = "kubernetes"
+    sandbox_class = KubernetesSandbox
 
     def __init__(self, config: KubernetesConfig | None = None) -> None:
         self.config = config or KubernetesConfig()
@@ -94,7 +95,7 @@ class KubernetesBackend:
         secret = secrets.token_hex(16)
         shell = Shell(secret)
         pod, config = await self._make(spec, owner, lease, secret, shell.hello)
-        sandbox = KubernetesSandbox(self, pod, spec, shell, defaults(spec, config))
+        sandbox = self.sandbox_class(self, pod, spec, shell, defaults(spec, config))
         try:
             await self._running(pod)
             await sandbox.attach()
@@ -236,7 +237,7 @@ class KubernetesBackend:
         try:
             spec = SandboxSpec.model_validate_json(pod.annotations[labels.SPEC])
             config = orjson.loads(pod.annotations[labels.IMAGE])
-            sandbox = KubernetesSandbox(self, pod, spec, Shell(pod.annotations[labels.SECRET]), defaults(spec, config))
+            sandbox = self.sandbox_class(self, pod, spec, Shell(pod.annotations[labels.SECRET]), defaults(spec, config))
         except (ValidationError, KeyError, orjson.JSONDecodeError) as problem:
             raise SandboxLost(f"{pod.name} cannot be taken back: {problem!r}", cause="stream") from None
         try:

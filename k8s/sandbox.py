@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from envfarm.k8s import faults, labels
-from envfarm.k8s.attach import AttachStream, attach
+from envfarm.k8s.attach import attach
 from envfarm.k8s.log import history
 from envfarm.k8s.pods import Pod
 from envfarm.toolbox.errors import SandboxLost
 from envfarm.toolbox.sandboxes.base import SandboxSpec
 from envfarm.toolbox.sandboxes.held import Defaults, HeldSandbox
 from envfarm.toolbox.sandboxes.shell import Shell
+from envfarm.toolbox.sandboxes.supervisor import Wire
 
 if TYPE_CHECKING:
     from envfarm.k8s.backend import KubernetesBackend
@@ -38,7 +39,7 @@ class KubernetesSandbox(HeldSandbox):
         """Take hold of the stream. Raises BackendUnavailable, SandboxLost."""
         self.shell.wire = await self.stream()
 
-    async def stream(self) -> AttachStream:
+    async def stream(self) -> Wire:
         """A stream to the main process. Raises BackendUnavailable, SandboxLost."""
         await self._backend.open()  # for without the watch nobody would say why it broke
         api = await self._backend.api.connect()

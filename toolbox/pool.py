@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 60.0
 _PROBE_TIMEOUT = 5.0
+_PROBES = 64  # at once, so that ten thousand of them do not make each other late
 _SHUTDOWN = 30.0
 
 T = TypeVar("T")
@@ -273,8 +274,13 @@ class Supply:
         self.changed()
 
     async def _probe(self, pool: Pool) -> None:
-        warm = list(pool.idle)
-        alive = await asyncio.gather(*(self._alive(sandbox) for sandbox in warm))
+        warm, gate = list(pool.idle), asyncio.Semaphore(_PROBES)
+
+        async def look(sandbox: Sandbox) -> bool:
+            async with gate:
+                return await self._alive(sandbox)
+
+        alive = await asyncio.gather(*(look(sandbox) for sandbox in warm))
         for sandbox, lives in zip(warm, alive, strict=True):
             if not lives and sandbox in pool.idle:
                 pool.idle.remove(sandbox)
