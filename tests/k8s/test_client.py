@@ -78,7 +78,7 @@ async def test_credentials_that_were_revoked(
             break
         except ApiRefused:
             await asyncio.sleep(0.1)
-    with pytest.raises(BackendUnavailable, match=r"does not let the farm create .*cannot create resource .*Role"):
+    with pytest.raises(BackendUnavailable, match=r"does not let the farm patch leases: .*; apply the farm's Role"):
         await backend.start(spec, owner="tests", lease="x")
     await admin.request("DELETE", f"/api/v1/namespaces/{namespace}/serviceaccounts/farm")
     for _ in range(150):
