@@ -36,7 +36,9 @@ class PodSandbox(HeldSandbox):
 
     async def cause(self) -> SandboxLost | None:
         try:
-            answer = await client.CoreV1Api(self.api).read_namespaced_pod_without_preload_content(self.id, self.namespace)
+            answer = await client.CoreV1Api(self.api).read_namespaced_pod_without_preload_content(
+                self.id, self.namespace
+            )
             about = json.loads(await answer.read())
         except (OSError, client.ApiException) as error:
             raise BackendUnavailable(f"no API server: {error!r}") from None
