@@ -30,7 +30,7 @@ async def swept(backend: KubernetesBackend, times: int = 3) -> list[str]:
 
 async def plain(backend: KubernetesBackend, name: str, tags: dict[str, str]) -> str:
     """A pod that the back end did not make."""
-    container = {"name": "x", "image": "localhost:5000/pause:1"}
+    container = {"name": "x", "image": backend.config.cut_image}
     body: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "Pod",
