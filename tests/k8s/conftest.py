@@ -103,9 +103,13 @@ async def open_backend(config: KubernetesConfig) -> AsyncIterator[Open]:
     yield make
     last = KubernetesBackend(config)
     await last.open()
+    names = [pod.name for pod in last.pods]
     for pod in last.pods:
         await last.remove(pod)
     for one in [*made, last]:
+        for name in names:  # so that sandboxes which a test left let go of their streams
+            if one.opened:
+                await one.pods.until(name, lambda pod: True if pod is None else None, 30)
         await one.close()
 
 

@@ -74,7 +74,7 @@ async def test_what_others_make_and_remove_is_seen(backend: KubernetesBackend, o
 
 
 async def test_a_connection_that_is_cut_loses_nothing(
-    backend: KubernetesBackend, open_backend: Open, cut: Proxy, through: Path
+    cut: Proxy, through: Path, backend: KubernetesBackend, open_backend: Open
 ) -> None:
     watcher = open_backend(kubeconfig=through)
     await watcher.open()
@@ -86,7 +86,7 @@ async def test_a_connection_that_is_cut_loses_nothing(
 
 
 async def test_an_api_server_that_is_away_and_comes_back(
-    backend: KubernetesBackend, open_backend: Open, cut: Proxy, through: Path, spec: SandboxSpec
+    cut: Proxy, through: Path, backend: KubernetesBackend, open_backend: Open, spec: SandboxSpec
 ) -> None:
     watcher = open_backend(kubeconfig=through, patience=60)
     await watcher.open()
@@ -100,7 +100,7 @@ async def test_an_api_server_that_is_away_and_comes_back(
 
 
 async def test_a_version_that_the_server_has_forgotten_is_read_anew(
-    backend: KubernetesBackend, open_backend: Open, cut: Proxy, through: Path
+    cut: Proxy, through: Path, backend: KubernetesBackend, open_backend: Open
 ) -> None:
     watcher = open_backend(kubeconfig=through)
     await watcher.open()
