@@ -7,7 +7,7 @@ import logging
 import os
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -109,7 +109,7 @@ class ClusterApi:
             await asyncio.sleep(pause * random.uniform(0.75, 1.25))
             pause = min(2 * pause, _LONGEST)
 
-    async def lines(self, path: str, query: Mapping[str, str], *, silence: float) -> AsyncIterator[bytes]:
+    async def lines(self, path: str, query: Mapping[str, str], *, silence: float) -> AsyncGenerator[bytes, None]:
         """The lines of an answer that goes on, until the server ends it; `silence` is the longest, in seconds.
 
         Raises ApiRefused, ApiDenied, BackendUnavailable.
@@ -119,10 +119,14 @@ class ClusterApi:
                 if response.status >= 300:
                     raise self._refusal(response.status, await response.read(), "GET", path)
                 rest = b""
-                async for chunk in response.content.iter_any():
-                    *whole, rest = (rest + chunk).split(b"\n")
-                    for line in whole:
-                        yield line
+                try:
+                    async for chunk in response.content.iter_any():
+                        *whole, rest = (rest + chunk).split(b"\n")
+                        for line in whole:
+                            yield line
+                finally:
+                    if response.connection is not None and response.connection.transport is not None:
+                        response.connection.transport.abort()  # a farewell could outlive the loop
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise self.away(error) from None
 
@@ -198,6 +202,8 @@ class ClusterApi:
         api, self._api = self._api, None
         if api is not None:
             await api.close()
+            for _ in range(3):  # turns of the loop, in which connections that were let go of end
+                await asyncio.sleep(0)
 
 
 async def authorization(api: ApiClient) -> dict[str, str]:
