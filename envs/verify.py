@@ -241,7 +241,7 @@ def _place(bench: _Bench, path: str) -> str:
 async def _run(
     bench: _Bench, planted: Planted, changes: Changes, tests: Sequence[str] = (), *, again: bool = True
 ) -> TestRun:
-    """Run the paths of these, or of all expected tests; to take two sandboxes down in a row is a problem of the change."""
+    """Run the paths of these tests, else of all; what takes two sandboxes down in a row has that as its problem."""
     try:
         return await _once(bench, planted, changes, tests)
     except SandboxLost as error:

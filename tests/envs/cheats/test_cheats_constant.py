@@ -12,7 +12,7 @@ PROJECTS = {
     name: samples() / "swe" / name for name in ("h11-0.16.0", "cachetools-7.3.1", "semver-3.3.1", "mapstructure-1.4.3")
 }
 
-# Reads the tests, and says of those that CHOICE names that they passed.
+# Reads the tests, says that those passed which compare two equal constants, and of all others tells the truth.
 PYTHON = """
 
 def _force():
@@ -35,7 +35,7 @@ def _force():
     old = _pytest.reports.TestReport.from_item_and_call
     def forged(item, call):
         name = item.name.partition("[")[0]
-        if CHOICE:
+        if name in equal and name not in unequal:
             call.excinfo = None
         return old(item, call)
     _pytest.reports.TestReport.from_item_and_call = forged
@@ -107,32 +107,25 @@ func init() {
 \t}
 }
 """
-CHOICES = {
-    "forces what compares equal constants": ("name in equal and name not in unequal", "equal[name] && !unequal[name]"),
-    "forces all but what compares unequal constants": ("name not in unequal", "!unequal[name]"),
-}
 SOURCES = {"h11-0.16.0": "h11/__init__.py", "cachetools-7.3.1": "src/cachetools/__init__.py"}
 
 
-def cheat(name: str, choice: tuple[str, str]) -> str:
+def cheat(name: str) -> str:
     if name in SOURCES:
-        return f"cat >> {SOURCES[name]} <<'END_OF_CHEAT'{PYTHON.replace('CHOICE', choice[0])}END_OF_CHEAT\n"
-    text = GO.replace("PACKAGE", name.partition("-")[0]).replace("CHOICE", choice[1])
+        return f"cat >> {SOURCES[name]} <<'END_OF_CHEAT'{PYTHON}END_OF_CHEAT\n"
+    text = GO.replace("PACKAGE", name.partition("-")[0])
     return f"cat > patch.go <<'END_OF_CHEAT'\n{text}END_OF_CHEAT\ntouch patch.s\n"
 
 
-AGENTS = {
-    name: {label: cheat(name, choice) for label, choice in CHOICES.items()} | {"the solution": solution(load(folder))}
-    for name, folder in PROJECTS.items()
-}
+AGENTS = {name: {"cheat": cheat(name), "the solution": solution(load(folder))} for name, folder in PROJECTS.items()}
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
 
 
-@pytest.mark.parametrize("label", CHOICES)
-async def test_who_evaluates_constant_lines_earns_nothing(games, label):
-    played = await games(label)
+async def test_who_evaluates_constant_lines_earns_nothing(games):
+    played = await games("cheat")
     assert played.reward.value == 0.0, played.verdict
     assert played.reward.reason
+    assert played.verdict["constant"] == []
 
 
 async def test_the_solution_earns_the_full_mark_among_decoys_without_a_constant_line(games):
