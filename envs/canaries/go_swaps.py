@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 from envfarm.envs.canaries.base import Swap
 from envfarm.envs.canaries.words import other_literals, swapped
@@ -46,9 +47,8 @@ def _turned(source: str, places: Sequence[tuple[int, int]], count: int, rng: ran
     if count > len(_PATTERNS):
         return []
     found = []
-    shuffled = rng.sample(places, len(places))
-    for pair in zip(shuffled[::2], shuffled[1::2], strict=False):
-        first, second = sorted(pair)
+    pairs = list(pairwise(places))  # neighbours, so that little is kept
+    for first, second in rng.sample(pairs, len(pairs)):
         between = source[first[1] : second[0]]
         wrong = [
             _value(source, first, turned=one) + between + _value(source, second, turned=two)

@@ -13,6 +13,7 @@ from envfarm.envs.canaries.planted import LineUp, Planted
 from envfarm.tasks.runners.base import Outcome
 
 MAX_SWAPS = 8  # of one test that are tried
+MAX_TRIED = 40  # of all tests together, but one of each at least: each is a test's body, run a few times
 TRIALS = 2  # that a swap must stand: what fails once may have failed by chance
 RUNS = 8  # of each trial at most, where some swaps spoil the run of all
 
@@ -55,10 +56,12 @@ def _constant(suite: Suite, rng: random.Random) -> list[tuple[Page, Template, in
 
 
 def _candidates(suite: Suite, rng: random.Random) -> list[_Candidate]:
+    uncertain = _constant(suite, rng)
+    share = min(MAX_SWAPS, max(1, MAX_TRIED // max(1, len(uncertain))))
     return [
         _Candidate(page.path, template, swap)
-        for page, template, count in _constant(suite, rng)
-        for swap in suite.language.swaps(page.text, template, count, rng)[:MAX_SWAPS]
+        for page, template, count in uncertain
+        for swap in suite.language.swaps(page.text, template, count, rng)[:share]
     ]
 
 

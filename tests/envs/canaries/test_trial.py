@@ -170,7 +170,8 @@ def swaps_of(runner, test, text, count, seed):
 def test_turned_rows_leave_the_true_version_in_the_middle_no_more_often_than_luck_has_it(count):
     wins, runs = 0.0, 200
     for seed in range(runs):
-        source, [swap] = swaps_of("go", "p::TestRows", GO, count, seed)
+        source, found = swaps_of("go", "p::TestRows", GO, count, seed)
+        swap = found[0]
         texts = [source[swap.start : swap.end], *swap.wrong]
         assert len(set(texts)) == count + 1
         assert "gamma" not in texts[0] or "// a comment" in texts[0]
