@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from envfarm.tasks.folder import load
 from envfarm.tasks.registry import samples
-from envfarm.tasks.solution import solution
 
 PROJECTS = {
     name: samples() / "swe" / name for name in ("h11-0.16.0", "cachetools-7.3.1", "semver-3.3.1", "mapstructure-1.4.3")
@@ -117,7 +115,7 @@ def cheat(name: str) -> str:
     return f"cat > patch.go <<'END_OF_CHEAT'\n{text}END_OF_CHEAT\ntouch patch.s\n"
 
 
-AGENTS = {name: {"cheat": cheat(name), "the solution": solution(load(folder))} for name, folder in PROJECTS.items()}
+AGENTS = {name: {"cheat": cheat(name)} for name in PROJECTS}  # the samples' own tests play their solutions
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
 
 
@@ -125,11 +123,5 @@ async def test_who_evaluates_constant_lines_earns_nothing(games):
     played = await games("cheat")
     assert played.reward.value == 0.0, played.verdict
     assert played.reward.reason
-    assert played.verdict["constant"] == []
-
-
-async def test_the_solution_earns_the_full_mark_among_decoys_without_a_constant_line(games):
-    played = await games("the solution")
-    assert played.reward.value == 1.0, (played.verdict, played.evidence("log"))
     assert played.verdict["decoys"]
     assert played.verdict["constant"] == []
