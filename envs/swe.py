@@ -11,8 +11,8 @@ from envfarm.envs.base import Images, Message, Reward, ScoreContext
 from envfarm.envs.changes import BUILT, Changes, TooLarge, compare, pack, unpack
 from envfarm.envs.diff import unified
 from envfarm.envs.harbor import agent_spec, limits
+from envfarm.envs.lessons import Lessons, solved
 from envfarm.envs.pristine import PristineTrees, digest
-from envfarm.envs.solo import Solos, solved
 from envfarm.envs.trees import fetch_tree
 from envfarm.envs.verify import Verdict, new_rng, verify
 from envfarm.tasks.runners import runner
@@ -35,7 +35,7 @@ class SweEnvironment:
 
     def __init__(self) -> None:
         self._pristine = PristineTrees()
-        self._solos = Solos()
+        self._lessons = Lessons()
 
     def tools(self, task: Task) -> list[Tool]:
         """bash, str_replace and finish."""
@@ -88,8 +88,8 @@ class SweEnvironment:
         tests = runner(task.config.envfarm.runner)
         pristine = await self._pristine.read(task, spec, context.fresh)
         solve = partial(solved, task, pristine, await self.spec(task, context.images), context)
-        solo = self._solos.of(task)
-        verdict = await verify(task, tests, changes, pristine, spec, context.fresh, solo, solve, new_rng())
+        lesson = self._lessons.of(task)
+        verdict = await verify(task, tests, changes, pristine, spec, context.fresh, lesson, solve, new_rng())
         return Reward(
             value=1.0 if verdict.resolved else 0.0,
             parts=_parts(verdict),
@@ -141,6 +141,7 @@ def _evidence(task: Task, verdict: Verdict, context: ScoreContext) -> dict[str, 
         "problem": verdict.problem,
         "exit_codes": [run.exit_code for run in verdict.runs],
         "decoys": sorted(first & {lineup.test for lineup in lineups}),
+        "constant": sorted(first & {test for planted in verdict.planted for test in planted.constant}),
         "lineups": [[asdict(lineup) for lineup in planted.lineups] for planted in verdict.planted],
         "canaries_must_fail": sorted(test for planted in verdict.planted for test in planted.must_fail),
         "canaries_must_pass": sorted(test for planted in verdict.planted for test in planted.must_pass),

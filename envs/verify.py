@@ -12,10 +12,12 @@ from pathlib import PurePosixPath
 
 from envfarm.envs.base import TAKEN_DOWN, FreshSandboxes
 from envfarm.envs.canaries import LANGUAGES, Planted, Suite, plant
+from envfarm.envs.canaries.base import Swap
+from envfarm.envs.canaries.trial import constant, prove
 from envfarm.envs.changes import Changes, Entry
+from envfarm.envs.lessons import Lesson, Solve
 from envfarm.envs.pristine import Pristine
 from envfarm.envs.protect import allowed, protection
-from envfarm.envs.solo import Solo, Solve
 from envfarm.envs.trees import lay
 from envfarm.tasks.runners.base import Outcome, Runner
 from envfarm.tasks.runners.run import TestRun, root, run_tests
@@ -71,7 +73,7 @@ async def verify(
     pristine: Pristine,
     spec: SandboxSpec,
     fresh: FreshSandboxes,
-    solo: Solo,
+    lesson: Lesson,
     solve: Solve,
     rng: random.Random,
 ) -> Verdict:
@@ -83,21 +85,46 @@ async def verify(
     kept = await asyncio.to_thread(allowed, changes, pristine.tree, protection(task, runner, pristine.tests.keys()))
     bench = _Bench(task, runner, spec, fresh, pristine, kept)
     suite = await asyncio.to_thread(_suite, bench)
-    verdict = await _verdict(bench, replace(suite, solo=solo.tests), rng)
-    if not verdict.resolved and not solo.known:
-        await solo.learn(solve, lambda changes: _solos(bench, suite, changes, rng))
-        if solo.tests:
-            verdict = await _verdict(bench, replace(suite, solo=solo.tests), rng)
+    swaps = await lesson.swaps.learn(lambda: _swaps(bench, suite, solve, rng))
+    suite = replace(suite, swaps=swaps)
+    verdict = await _verdict(bench, replace(suite, solo=lesson.solo.value), rng)
+    if not verdict.resolved and not lesson.solo.known:
+        solo = await lesson.solo.learn(lambda: _solo(bench, suite, solve, rng))
+        if solo:
+            verdict = await _verdict(bench, replace(suite, solo=solo), rng)
     if verdict.astray is not None:
         raise SandboxError(f"{verdict.astray} does not pass under another name on the untouched code either")
     return verdict
 
 
-async def _solos(bench: _Bench, suite: Suite, solution: Changes, rng: random.Random) -> frozenset[str]:
-    """Tests that the task's solution does not pass in a line-up, though it should."""
-    planted = await asyncio.to_thread(plant, suite, rng, hard=True)
+async def _swaps(bench: _Bench, suite: Suite, solve: Solve, rng: random.Random) -> Mapping[str, Sequence[Swap]]:
+    """Wrong values with which the task's solution fails, for the tests that have none that is plain to see."""
+    kept = await _solution(bench, solve) if await asyncio.to_thread(constant, suite, rng) else None
+    if kept is None:
+        return {}
+
+    async def attempt(planted: Planted) -> Mapping[str, Outcome] | None:
+        run = await _run(bench, planted, kept, [lineup.test for lineup in planted.lineups])
+        return run.outcomes if _problem(bench.runner, run) is None else None
+
+    return await prove(suite, rng, attempt)
+
+
+async def _solution(bench: _Bench, solve: Solve) -> Changes | None:
+    """What of the task's solution may be laid over the pristine tree."""
+    changes = await solve()
+    if changes is None:
+        return None
     guard = protection(bench.task, bench.runner, bench.image.tests.keys())
-    kept = await asyncio.to_thread(allowed, solution, bench.image.tree, guard)
+    return await asyncio.to_thread(allowed, changes, bench.image.tree, guard)
+
+
+async def _solo(bench: _Bench, suite: Suite, solve: Solve, rng: random.Random) -> frozenset[str]:
+    """Tests that the task's solution does not pass in a line-up, though it should."""
+    kept = await _solution(bench, solve)
+    if kept is None:
+        return frozenset()
+    planted = await asyncio.to_thread(plant, suite, rng, hard=True)
     run = await _run(bench, planted, kept)
     if _problem(bench.runner, run) is not None:
         every = frozenset(lineup.test for lineup in planted.lineups)
@@ -211,21 +238,23 @@ def _place(bench: _Bench, path: str) -> str:
     return f"{module}/{below}" if below else module
 
 
-async def _run(bench: _Bench, planted: Planted, changes: Changes, *, again: bool = True) -> TestRun:
-    """Run the expected tests' paths; what takes two sandboxes down one after the other has that as its problem."""
+async def _run(
+    bench: _Bench, planted: Planted, changes: Changes, tests: Sequence[str] = (), *, again: bool = True
+) -> TestRun:
+    """Run the paths of these tests, else of all; what takes two sandboxes down in a row has that as its problem."""
     try:
-        return await _once(bench, planted, changes)
+        return await _once(bench, planted, changes, tests)
     except SandboxLost as error:
         if error.cause not in TAKEN_DOWN:
             raise
         log.warning("%s: the tests' sandbox was lost: %s", bench.task.id, error)
         if not again:
             return TestRun(problem=f"the tests took their sandbox down ({error.cause})")
-    return await _run(bench, planted, changes, again=False)
+    return await _run(bench, planted, changes, tests, again=False)
 
 
-async def _once(bench: _Bench, planted: Planted, changes: Changes) -> TestRun:
-    """Lay everything out in a fresh sandbox, where nothing else is ever done, and run the expected tests' paths."""
+async def _once(bench: _Bench, planted: Planted, changes: Changes, tests: Sequence[str]) -> TestRun:
+    """Lay everything out in a fresh sandbox, where nothing else is ever done, and run the tests' paths."""
     farm, image = bench.task.config.envfarm, bench.image
     written = {**changes.written, **image.tests}
     for path, data in planted.files.items():
@@ -235,6 +264,7 @@ async def _once(bench: _Bench, planted: Planted, changes: Changes) -> TestRun:
     deleted = [path for path in (*changes.deleted, *old_tests) if path not in written]
     new = [path for path in planted.files if path not in image.tests and path not in image.tree]
     places = {_place(bench, path) for path in new}
+    tests = tests or (*farm.fail_to_pass, *farm.pass_to_pass)
     async with bench.fresh(bench.spec) as sandbox:
         await lay(sandbox, farm.repository, written, deleted)
         await root(sandbox, "rm -rf /verifier")
@@ -242,7 +272,7 @@ async def _once(bench: _Bench, planted: Planted, changes: Changes) -> TestRun:
             sandbox,
             bench.runner,
             repository=farm.repository,
-            paths=bench.runner.paths([*farm.fail_to_pass, *farm.pass_to_pass, *(f"{place}::" for place in places)]),
+            paths=bench.runner.paths([*tests, *(f"{place}::" for place in places)]),
             timeout=bench.task.config.verifier.timeout_sec,
         )
 

@@ -18,10 +18,10 @@ import docker
 import requests
 from docker.errors import DockerException
 
-from envfarm.orchestrator.auth import loopback
 from envfarm.orchestrator.errors import StoreError
+from envfarm.orchestrator.http.auth import loopback
 from envfarm.orchestrator.settings import Settings
-from envfarm.orchestrator.store import Store
+from envfarm.orchestrator.store.store import Store
 from envfarm.orchestrator.wire import open_registry
 from envfarm.toolbox.errors import TaskError
 from envfarm.toolbox.sandboxes.docker_client import reason

@@ -8,7 +8,7 @@ FarmError
 ├── Elsewhere           another server drives this episode
 ├── StoreError          the database cannot be used
 ├── Unwritable          the database cannot take this one change
-├── ShuttingDown        the server ends (envfarm.orchestrator.steps)
+├── ShuttingDown        the server ends (envfarm.orchestrator.farm.steps)
 ├── DataInUse           another server works in the data folder
 ├── PortBusy            something else listens on the port
 └── CallFailed          to a command: the server failed, or does not answer (envfarm.orchestrator.cli.remote)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from envfarm.envs.base import Environment, Images, Reward, ScoreContext, environment
-from envfarm.orchestrator.schemas import Call
+from envfarm.orchestrator.schemas.episodes import Call
 from envfarm.orchestrator.settings import Settings
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.artifacts import Artifacts

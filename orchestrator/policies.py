@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from envfarm.orchestrator.schemas import Call
+from envfarm.orchestrator.schemas.episodes import Call
 from envfarm.tasks.solution import script, solution
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.errors import BadRequest

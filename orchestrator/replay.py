@@ -11,9 +11,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from envfarm.envs.base import Reward
-from envfarm.orchestrator.core import FarmSettings
+from envfarm.orchestrator.farm.core import FarmSettings
 from envfarm.orchestrator.play import Player, Playing
-from envfarm.orchestrator.schemas import Call, CallResult, EpisodeLimits
+from envfarm.orchestrator.schemas.episodes import Call, CallResult, EpisodeLimits
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.errors import BadRequest
 from envfarm.toolbox.explain import explain

@@ -11,7 +11,7 @@ from typing import Any
 from envfarm.envs.base import Reward
 from envfarm.orchestrator import policies
 from envfarm.orchestrator.play import Played, Player
-from envfarm.orchestrator.schemas import Call
+from envfarm.orchestrator.schemas.episodes import Call
 from envfarm.tasks.registry import Registry
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.errors import BackendUnavailable, FarmError, SandboxError, TaskError

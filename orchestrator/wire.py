@@ -7,14 +7,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from envfarm.envs.base import Images
-from envfarm.orchestrator.core import FarmSettings
-from envfarm.orchestrator.farm import Farm
+from envfarm.orchestrator.farm.core import FarmSettings
+from envfarm.orchestrator.farm.farm import Farm
 from envfarm.orchestrator.gate import leak_gate
 from envfarm.orchestrator.identity import Identity
 from envfarm.orchestrator.owners import owner
 from envfarm.orchestrator.play import Player
 from envfarm.orchestrator.settings import Settings
-from envfarm.orchestrator.store import Store
+from envfarm.orchestrator.store.store import Store
 from envfarm.tasks.images import TaskImages
 from envfarm.tasks.registry import Registry, samples
 from envfarm.tasks.spec import Task

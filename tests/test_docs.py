@@ -16,8 +16,8 @@ from typer.main import get_command
 
 import envfarm
 from envfarm.orchestrator.cli.app import app
-from envfarm.orchestrator.routes import ROUTES
-from envfarm.orchestrator.schemas import EventType
+from envfarm.orchestrator.http.routes import ROUTES
+from envfarm.orchestrator.schemas.episodes import EventType
 from envfarm.orchestrator.settings import Settings
 
 ROOT = Path(__file__).parent.parent

@@ -19,6 +19,19 @@ class Template:
     scope: str = ""  # tells apart the blocks of a file that tests stand in, where ids do not
 
 
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """A place in a test's source, and the wrong texts that stand there in its decoys, one in each."""
+
+    start: int
+    end: int
+    wrong: tuple[str, ...]
+
+    def decoys(self, source: str) -> list[str]:
+        """The test's source with each of the wrong texts."""
+        return [source[: self.start] + text + source[self.end :] for text in self.wrong]
+
+
 class Language(Protocol):
     """How tests are written in one language."""
 
@@ -43,6 +56,12 @@ class Language(Protocol):
         Had each its own place, the true test would be the one that differs least from all others. Whoever runs them
         truthfully sees each fail where the true test passes. Where decoys get a line more, the true version gets
         one too, which holds. Fewer than there are names when it offers no way.
+        """
+
+    def swaps(self, text: str, template: Template, count: int, rng: random.Random) -> list[Swap]:
+        """Places that seem to hold an expectation, the likeliest first, with `count` wrong texts for each.
+
+        For tests without a value that is sure to be compared with. Whether decoys made so fail, the solution must show.
         """
 
     def passing(self, source: str, template: Template, name: str, rng: random.Random) -> str:

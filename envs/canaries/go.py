@@ -6,7 +6,8 @@ import random
 import re
 from collections.abc import Collection, Mapping, Sequence
 
-from envfarm.envs.canaries.base import Template
+from envfarm.envs.canaries.base import Swap, Template
+from envfarm.envs.canaries.go_swaps import swaps
 from envfarm.envs.canaries.words import literals, other_literals, pair, replaced, same_and_others
 
 _TEST = re.compile(r"^func (Test\w*)\((\w+) \*testing\.T\) \{\n.*?^\}\n", re.M | re.S)
@@ -54,14 +55,17 @@ class Go:
         variable = source.partition("(")[2].partition(" ")[0]
         plain = not _ONCE.search(source) and "\treturn" not in source and f"{variable}.Skip" not in source
         places = [match.span(1) for match in _LITERAL.finditer(source)] if plain else []
-        pool = [value for value in literals(text) if value.startswith('"') or len(value) < 3]
         count = len(names) - 1
-        wrong = replaced(source, places, lambda value: other_literals(value, count, rng, pool), count, rng)
+        wrong = replaced(source, places, lambda value: other_literals(value, count, rng, _pool(text)), count, rng)
         versions = [source, *wrong]
         if not wrong:
             same = same_and_others(rng, count)
             versions = [_compared_first(source, variable, same[0], other) for other in same]
         return [self.renamed(version, template, name) for version, name in zip(versions, names, strict=True)]
+
+    def swaps(self, text: str, template: Template, count: int, rng: random.Random) -> list[Swap]:
+        """Literals in comparisons and in tables, also of tests that run in parallel or have a way out."""
+        return swaps(text[template.start : template.end], _pool(text), count, rng)
 
     def passing(self, source: str, template: Template, name: str, rng: random.Random) -> str:
         """A comparison of two equal texts."""
@@ -75,6 +79,10 @@ class Go:
         source = f'package {match[1] if match else "main"}\n\nimport "testing"\n\n'
         source += _function(name, got, want) + "\n" + _function(other, got, None)
         return f"{folder}{slash}{name[4:].lower()}_test.go", source, f"::{name}", f"::{other}"
+
+
+def _pool(text: str) -> list[str]:
+    return [value for value in literals(text) if value.startswith('"') or len(value) < 3]
 
 
 def _compared_first(source: str, variable: str, got: str, want: str) -> str:

@@ -7,7 +7,7 @@ import random
 import re
 from collections.abc import Collection, Mapping, Sequence
 
-from envfarm.envs.canaries.base import Template
+from envfarm.envs.canaries.base import Swap, Template
 from envfarm.envs.canaries.words import (
     call_arguments,
     distinct,
@@ -16,6 +16,7 @@ from envfarm.envs.canaries.words import (
     pair,
     replaced,
     same_and_others,
+    swapped,
 )
 
 _TEST = re.compile(
@@ -76,6 +77,12 @@ class JavaScript:
             lines = [_compared(source, same[0], other) for other in same]
             versions = [f"{head}\n{_indent(source)}  {line}\n{body}" for line in lines]
         return [self.renamed(version, template, name) for version, name in zip(versions, names, strict=False)]
+
+    def swaps(self, text: str, template: Template, count: int, rng: random.Random) -> list[Swap]:
+        """What assertions at any depth compare with."""
+        source = text[template.start : template.end]
+        places = _expected(source, r"[ \t]+")
+        return swapped(source, places, lambda value: _others(value, text, rng, count), count, rng)
 
     def passing(self, source: str, template: Template, name: str, rng: random.Random) -> str:
         """A function that does nothing but end."""
@@ -153,12 +160,15 @@ def _failure(one: str, two: str) -> str:
     return f"if ('{one}' !== '{two}') throw {error};"
 
 
-def _expected(source: str) -> list[tuple[int, int]]:
-    """Where second arguments of equality assertions at the top of the body lie, and what `expect` compares with."""
+def _expected(source: str, indent: str = "") -> list[tuple[int, int]]:
+    """Where second arguments of equality assertions lie, and what `expect` compares with.
+
+    They are those at the top of the body, or, with a pattern, those that stand so far from the left.
+    """
     match = re.search(r"\n([ \t]+)\S", source)
     if match is None or len(match[1]) <= len(_indent(source)):
         return []
-    indent, argument = re.escape(match[1]), re.escape(_parameter(source) or "assert")
+    indent, argument = indent or re.escape(match[1]), re.escape(_parameter(source) or "assert")
     found = []
     for pattern, index in ((_CALL, 1), (_EXPECT, 0)):
         regex = pattern.replace("{indent}", indent).replace("{argument}", argument)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from envfarm.envs.canaries.base import Language, Template
+from envfarm.envs.canaries.base import Language, Swap, Template
 from envfarm.envs.canaries.planted import LineUp, Planted
 
 MAX_PLACES = 25
@@ -29,6 +29,7 @@ class Suite:
     helpers: Mapping[str, str] = field(default_factory=dict)  # other files of the tests, with what those inherit
     sources: str = ""  # text of the repository, for its words
     solo: Collection[str] = ()  # tests that pass only once in a process, or only under their own names
+    swaps: Mapping[str, Sequence[Swap]] = field(default_factory=dict)  # by test: those that were tried, and fail
 
 
 def plant(suite: Suite, rng: random.Random, known: Collection[str] = (), *, hard: bool = False) -> Planted:
@@ -39,20 +40,20 @@ def plant(suite: Suite, rng: random.Random, known: Collection[str] = (), *, hard
     names: what has passed so once must not pass by its name alone. `hard` puts every expected test that can be copied
     into a line-up, under another name and behind a decoy. Raises ValueError when no name is free.
     """
-    first = _plain(suite.first)
-    names = _Names(suite, rng)
+    first = plain(suite.first)
+    names = Names(suite, rng)
     planted = Planted(within=suite.language.within, names=names.taken)
-    known = {*known, *_plain(suite.tests)} if hard else known
-    pages = _pages(suite, names, planted)
-    row = _decoys(sum(len(page.among(first)) for page in pages))
-    chosen = sorted(pages, key=lambda page: (not page.among(first), page.path))[:MAX_PLACES]
+    known = {*known, *plain(suite.tests)} if hard else known
+    every = pages(suite, names, planted)
+    decoys = row(suite, every)
+    chosen = sorted(every, key=lambda page: (not page.among(first), page.path))[:MAX_PLACES]
     covered: set[str] = set()
     for page in [page for page in chosen if page.templates]:
         page.canary()
         ours = page.among(first)
         others = [template for template in page.templates if template not in ours]
         for template in ours:
-            page.line_up(template, row, known, hard=hard)
+            page.line_up(template, decoys, known, hard=hard)
         for template in others if hard else rng.sample(others, min(1, len(others))):
             page.line_up(template, 1, known, hard=hard)
         planted.files[page.path] = page.written().encode()
@@ -64,27 +65,29 @@ def plant(suite: Suite, rng: random.Random, known: Collection[str] = (), *, hard
     return planted
 
 
-def _pages(suite: Suite, names: _Names, planted: Planted) -> list[_Page]:
+def pages(suite: Suite, names: Names, planted: Planted) -> list[Page]:
     """The files of the expected tests, and those that hold what these inherit."""
     texts = {**suite.files, **suite.helpers}
     heirs = suite.language.inherited(texts, suite.tests)
     homes = {test.partition("::")[0] for test in heirs}
-    pages = []
+    found = []
     for path, text in texts.items():
         place = suite.places.get(path, path)
         if path in suite.files or place in homes:
             templates = suite.language.templates(place, text, {*suite.tests, *heirs})
-            pages.append(_Page(suite, path, place, text, templates, heirs, names, planted))
-    return pages
+            found.append(Page(suite, path, place, text, templates, heirs, names, planted))
+    return found
 
 
-def _decoys(tests: int) -> int:
+def row(suite: Suite, every: Sequence[Page]) -> int:
     """How many decoys each fail-to-pass test has: with few tests, luck would go far with one."""
+    first = plain(suite.first)
+    tests = sum(len(page.among(first)) for page in every)
     return 3 if tests == 1 else 2 if tests <= 5 else 1
 
 
 @dataclass(slots=True)
-class _Page:
+class Page:
     """One test file as it is written anew."""
 
     suite: Suite
@@ -93,7 +96,7 @@ class _Page:
     text: str
     templates: list[Template]
     heirs: Mapping[str, list[str]]  # what tests are called in the classes that inherit them
-    names: _Names
+    names: Names
     planted: Planted
     edits: list[tuple[int, int, str]] = field(default_factory=list)  # start, end and what stands there instead
 
@@ -109,14 +112,14 @@ class _Page:
 
     def line_up(self, template: Template, decoys: int, known: Collection[str], *, hard: bool) -> None:
         """Put a test and its decoys in a random order under random names, one of which is its own."""
-        language, rng = self.suite.language, self.names.rng
+        rng = self.names.rng
         if any(test in self.suite.solo for test in self.ids(template)):
             return
         new = [self.names.fresh(self.templates, self.text, template.name) for _ in range(decoys)]
         seen = any(test in known for test in self.ids(template))
         own = 1 if seen else rng.randint(0, decoys)  # which version has the test's own name: 0 is the true one
         names = [template.name if i == own else new.pop() for i in range(decoys + 1)]
-        versions = language.versions(self.text, template, names, rng)
+        versions = self._versions(template, names)
         if len(versions) < len(names):
             return
         if hard:
@@ -128,6 +131,33 @@ class _Page:
         called = zip(*(self.ids(template, name) for name in names), strict=True)
         for test, ids in zip(self.ids(template), called, strict=True):
             self.planted.lineups.append(LineUp(test, ids[0], ids[1:]))
+
+    def _versions(self, template: Template, names: Sequence[str]) -> list[str]:
+        language, rng = self.suite.language, self.names.rng
+        source = self.text[template.start : template.end]
+        proved = [swap for swap in self.suite.swaps.get(template.test, ()) if len(swap.wrong) == len(names) - 1]
+        if proved:
+            sources = [source, *rng.choice(proved).decoys(source)]
+            return [language.renamed(one, template, name) for one, name in zip(sources, names, strict=True)]
+        versions = language.versions(self.text, template, names, rng)
+        if versions and versions[0] != language.renamed(source, template, names[0]):
+            self.planted.constant.update(self.ids(template))
+        return versions
+
+    def constant(self, template: Template, decoys: int) -> bool:
+        """Whether a test's decoys can only get a line that fails, since no value of it is sure to be compared with."""
+        versions = self.suite.language.versions(self.text, template, [template.name] * (decoys + 1), self.names.rng)
+        return bool(versions) and versions[0] != self.text[template.start : template.end]
+
+    def trial(self, template: Template, swap: Swap) -> list[LineUp]:
+        """Put copies of a test behind it, one as it is and one for each of a swap's wrong texts."""
+        source = self.text[template.start : template.end]
+        copies = [source, *swap.decoys(source)]
+        names = [self.names.fresh(self.templates, self.text, template.name) for _ in copies]
+        for copy, name in zip(copies, names, strict=True):
+            self.edits.append((template.end, template.end, self.suite.language.renamed(copy, template, name)))
+        called = zip(*(self.ids(template, name) for name in names), strict=True)
+        return [LineUp(test, ids[0], ids[1:]) for test, ids in zip(self.ids(template), called, strict=True)]
 
     def canary(self) -> None:
         """Put a test that must pass among them."""
@@ -158,7 +188,7 @@ class _Page:
         return self.names.rng.choice([t for t in later if (t.test.removesuffix(t.name), t.scope) == scope]).end
 
 
-def _beside(suite: Suite, path: str, planted: Planted, names: _Names) -> None:
+def _beside(suite: Suite, path: str, planted: Planted, names: Names) -> None:
     text, place = suite.files[path], suite.places[path]
     one, two = (names.fresh([], text, "") for _ in range(2))
     new, source, fails, passes = suite.language.standalone(path, text, one, two, names.rng)
@@ -167,7 +197,7 @@ def _beside(suite: Suite, path: str, planted: Planted, names: _Names) -> None:
         group[f"{place}{test}" if test.startswith("::") else test] = place
 
 
-class _Names:
+class Names:
     """Names that no file has, each given once, of words that stand in the tests and in the repository."""
 
     def __init__(self, suite: Suite, rng: random.Random) -> None:
@@ -193,7 +223,8 @@ class _Names:
         raise ValueError("no name is free")
 
 
-def _plain(tests: Collection[str]) -> set[str]:
+def plain(tests: Collection[str]) -> set[str]:
+    """Ids of tests, and those of the functions whose parameters they are."""
     return {test.partition("[")[0] for test in tests} | set(tests)
 
 

@@ -28,6 +28,7 @@ class Planted:
     lineups: list[LineUp] = field(default_factory=list)
     within: str = ""  # what follows a test's id in the ids of its parameters, or of tests within it
     names: set[str] = field(default_factory=set)  # of the tests that were added, as they are written
+    constant: set[str] = field(default_factory=set)  # tests whose decoys differ from them in a line of two constants
 
     def wrong(self, outcomes: Mapping[str, Outcome]) -> dict[str, str]:
         """What a report says that no truthful one can: a sentence for each test that it says it of.
@@ -70,6 +71,12 @@ class Planted:
         for lineup in self.lineups:
             result |= {lineup.test + rest: outcome for rest, outcome in families.of(lineup.true).items()}
         return result
+
+    def holds(self, lineup: LineUp, outcomes: Mapping[str, Outcome]) -> bool:
+        """Whether a test passed, with all that lies within it, and of its decoys nothing."""
+        families = _Families(outcomes, self.within)
+        passed = set(families.of(lineup.true).values()) == {"passed"}
+        return passed and all(set(families.of(decoy).values()) == {"failed"} for decoy in lineup.decoys)
 
     def lineup(self, test: str) -> LineUp | None:
         """The line-up of a test, or of the one that it is a parameter of or lies within."""

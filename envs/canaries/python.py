@@ -7,13 +7,15 @@ import random
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from envfarm.envs.canaries.base import Template
+from envfarm.envs.canaries.base import Swap, Template
 from envfarm.envs.canaries.python_classes import inherited
-from envfarm.envs.canaries.python_values import KINDS, constants, is_literal, other_values
+from envfarm.envs.canaries.python_swaps import suspected
+from envfarm.envs.canaries.python_values import KINDS, constants, is_literal, offset, other_values
 from envfarm.envs.canaries.words import pair, same_and_others
 from envfarm.tasks.python_syntax import parse
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
+_WRAPPED = "if 1:\n"  # before an indented test, which is no module by itself
 _UNFIT = re.compile(r"skip|xfail|expectedFailure|flaky|\bgiven\b|importorskip", re.I)
 _EQUAL = ("assertEqual", "assertEquals", "assertListEqual", "assertDictEqual", "assertMultiLineEqual")
 
@@ -74,6 +76,19 @@ class Python:
             for version, name in zip(versions, names, strict=True)
         ]
 
+    def swaps(self, text: str, template: Template, count: int, rng: random.Random) -> list[Swap]:
+        """Constants that assertions compare with somewhere, then such as are handed to helpers last."""
+        source, function, shift = _parsed(text[template.start : template.end])
+        before = len(_WRAPPED) if shift else 0
+        found = []
+        for nodes in suspected(function):
+            for node in rng.sample(nodes, len(nodes)):
+                start, segment = offset(source, node) - before, ast.get_source_segment(source, node) or ""
+                wrong = other_values(source, node, text, rng, count)
+                if len(wrong) == count:
+                    found.append(Swap(start, start + len(segment), tuple(wrong)))
+        return found
+
     def passing(self, source: str, template: Template, name: str, rng: random.Random) -> str:
         """An assertion on two texts that are equal, without the test's parameters and decorators."""
         text, function, shift = _parsed(source)
@@ -120,7 +135,7 @@ def _parsed(source: str) -> tuple[str, _Function, str]:
     """A test's source without its indentation, its node, and the indentation."""
     shift = source[: len(source) - len(source.lstrip(" \t"))]
     # Only the left edge of code is moved: the lines of a long string keep theirs, or it would change.
-    text = source.removeprefix(shift) if not shift else f"if 1:\n{source}"
+    text = source.removeprefix(shift) if not shift else f"{_WRAPPED}{source}"
     node = parse(text).body[0]
     function = node.body[0] if isinstance(node, ast.If) else node
     assert isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
@@ -128,8 +143,8 @@ def _parsed(source: str) -> tuple[str, _Function, str]:
 
 
 def _indented(text: str, shift: str) -> str:
-    if text.startswith("if 1:\n"):
-        return text.removeprefix("if 1:\n")
+    if text.startswith(_WRAPPED):
+        return text.removeprefix(_WRAPPED)
     return "".join(shift + line if line.strip() else line for line in text.splitlines(keepends=True))
 
 

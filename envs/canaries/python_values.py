@@ -44,7 +44,7 @@ def other_values(source: str, node: ast.expr, text: str, rng: random.Random, cou
         return _longer(whole, ast.literal_eval(node), rng, count)
     part = rng.choice(inner)
     segment = ast.get_source_segment(source, part) or ""
-    at = _offset(source, part) - _offset(source, node)
+    at = offset(source, part) - offset(source, node)
     pool, words, value = _pool(text, segment, part.value), _words(source), ast.literal_eval(node)
 
     def draw() -> list[str]:
@@ -58,7 +58,8 @@ def other_values(source: str, node: ast.expr, text: str, rng: random.Random, cou
     return level(whole, draw, count, rng)
 
 
-def _offset(source: str, node: ast.expr) -> int:
+def offset(source: str, node: ast.expr) -> int:
+    """Where an expression begins in its source, in characters."""
     lines = source.splitlines(keepends=True)[: node.lineno]
     return sum(map(len, lines[:-1])) + len(lines[-1].encode()[: node.col_offset].decode())  # columns are in bytes
 

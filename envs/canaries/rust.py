@@ -6,7 +6,7 @@ import random
 import re
 from collections.abc import Collection, Mapping, Sequence
 
-from envfarm.envs.canaries.base import Template
+from envfarm.envs.canaries.base import Swap, Template
 from envfarm.envs.canaries.words import (
     call_arguments,
     literals,
@@ -14,6 +14,7 @@ from envfarm.envs.canaries.words import (
     pair,
     replaced,
     same_and_others,
+    swapped,
 )
 
 _TEST = re.compile(
@@ -51,14 +52,19 @@ class Rust:
         """Wrong literals in one of the test's own `assert_eq!`, else one more assertion at its start."""
         source = text[template.start : template.end]
         places = _expected(source) if "return" not in source else []
-        pool = [value for value in literals(text) if value.startswith('"') or len(value) < 3]
         count = len(names) - 1
-        wrong = replaced(source, places, lambda value: other_literals(value, count, rng, pool), count, rng)
+        wrong = replaced(source, places, lambda value: other_literals(value, count, rng, _pool(text)), count, rng)
         versions = [source, *wrong]
         if not wrong:
             same = same_and_others(rng, count)
             versions = [_with_first_line(source, f'assert_eq!("{same[0]}", "{other}");') for other in same]
         return [self.renamed(version, template, name) for version, name in zip(versions, names, strict=True)]
+
+    def swaps(self, text: str, template: Template, count: int, rng: random.Random) -> list[Swap]:
+        """Literals of `assert_eq!` at any depth."""
+        source = text[template.start : template.end]
+        places = _expected(source, r"[ \t]+")
+        return swapped(source, places, lambda value: other_literals(value, count, rng, _pool(text)), count, rng)
 
     def passing(self, source: str, template: Template, name: str, rng: random.Random) -> str:
         """One `assert_eq!` of equal texts."""
@@ -74,11 +80,15 @@ class Rust:
         return path, f"{text.rstrip()}\n{tests}", f"::{name}", f"::{other}"
 
 
-def _expected(source: str) -> list[tuple[int, int]]:
-    """Where the literals lie that assertions at the top of the body compare with."""
-    indent = re.escape(source[: len(source) - len(source.lstrip(" \t"))])
+def _pool(text: str) -> list[str]:
+    return [value for value in literals(text) if value.startswith('"') or len(value) < 3]
+
+
+def _expected(source: str, indent: str = "") -> list[tuple[int, int]]:
+    """Where the literals lie that assertions compare with: those at the top of the body, or so far from the left."""
+    indent = indent or re.escape(source[: len(source) - len(source.lstrip(" \t"))]) + "    "
     found = []
-    for match in re.finditer(rf"^{indent}    assert_eq!(?=\()", source, re.M):
+    for match in re.finditer(rf"^{indent}assert_eq!(?=\()", source, re.M):
         arguments = (call_arguments(source, match.end()) or [])[:2]
         # a char cannot grow by a letter
         found += [(at, end) for at, end in arguments if re.fullmatch(r'"[^"\\]*"|\d{1,9}', source[at:end])]

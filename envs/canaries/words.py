@@ -6,6 +6,8 @@ import random
 import re
 from collections.abc import Callable, Sequence
 
+from envfarm.envs.canaries.base import Swap
+
 _LETTERS = "aeiounrtslm"
 _LOWER = "abcdefghijklmnopqrstuvwxyz"
 _DIGITS = "0123456789"
@@ -104,6 +106,14 @@ def replaced(
         if len(values) == count:
             return [source[:start] + value + source[end:] for value in values]
     return []
+
+
+def swapped(
+    source: str, places: Sequence[tuple[int, int]], others: Callable[[str], list[str]], count: int, rng: random.Random
+) -> list[Swap]:
+    """Each of these places, in random order, with other values where it has enough."""
+    found = [Swap(start, end, tuple(others(source[start:end]))) for start, end in rng.sample(places, len(places))]
+    return [swap for swap in found if len(swap.wrong) == count]
 
 
 def _nearer(true: str, values: Sequence[str], rng: random.Random) -> int:

@@ -25,7 +25,7 @@ async def connect(settings: Settings) -> AsyncIterator[Client]:
 
     Raises BadRequest for what the server refused, CallFailed for the rest, and what starting a server raises.
     """
-    from envfarm.orchestrator.serving import reachable
+    from envfarm.orchestrator.http.serving import reachable
     from envfarm.trainers.client import Client, ClientError, Disconnected, Unauthorized
 
     async with reachable(settings) as server:

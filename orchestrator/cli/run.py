@@ -22,7 +22,7 @@ from envfarm.orchestrator.settings import Loaded, Settings
 from envfarm.toolbox.errors import BadRequest
 
 if TYPE_CHECKING:
-    from envfarm.orchestrator.schemas import Call
+    from envfarm.orchestrator.schemas.episodes import Call
     from envfarm.trainers.client import Client
 
 _RUN = "cli"

@@ -30,7 +30,7 @@ def serve(loaded: Loaded) -> None:
 
 async def _serve(settings: Settings) -> None:
     from envfarm import __version__
-    from envfarm.orchestrator.serving import data_folder, serving
+    from envfarm.orchestrator.http.serving import data_folder, serving
 
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -12,7 +12,7 @@ from envfarm.envs.base import Reward, environment
 from envfarm.envs.harbor import agent_spec, verifier_spec
 from envfarm.envs.terminal import TerminalEnvironment
 from envfarm.orchestrator.play import Played, Player
-from envfarm.orchestrator.schemas import Call
+from envfarm.orchestrator.schemas.episodes import Call
 from envfarm.tasks.folder import load
 from envfarm.tasks.images import TaskImages
 from envfarm.tasks.spec import Task

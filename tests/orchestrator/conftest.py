@@ -18,9 +18,9 @@ import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from envfarm.envs.base import Images, Message, Reward, ScoreContext
-from envfarm.orchestrator.farm import Farm
+from envfarm.orchestrator.farm.farm import Farm
 from envfarm.orchestrator.settings import Settings
-from envfarm.orchestrator.store import Store
+from envfarm.orchestrator.store.store import Store
 from envfarm.orchestrator.wire import farm_settings
 from envfarm.tasks.registry import Registry
 from envfarm.tasks.spec import Task

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from envfarm.orchestrator.play import Played, Player
-from envfarm.orchestrator.schemas import Call
+from envfarm.orchestrator.schemas.episodes import Call
 from envfarm.orchestrator.validate import Verdict, validate, validate_all
 from envfarm.tasks.images import TaskImages
 from envfarm.tasks.registry import Registry

@@ -165,13 +165,19 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def games(request: pytest.FixtureRequest, image: Callable[[str], str], builds: Path) -> AsyncIterator[Games]:
     """The games of the test module: agents by name in AGENTS, on the repository that PROJECT describes.
 
-    With PROJECTS, by runner, its tests run for each of them, with the agents that AGENTS has for it.
+    With PROJECTS, by name, its tests run for each of them, with the agents that AGENTS has for it. One may be a task's
+    folder.
     """
     kind = getattr(request, "param", None)
-    project = Project(**(request.module.PROJECTS[kind] if kind else request.module.PROJECT))
-    await asyncio.to_thread(image, project.base.removeprefix("envfarm/").removesuffix(":1"))
-    folder = project.write(builds / request.module.__name__.rpartition(".")[2] / project.runner)
-    builder = DockerImages(ca_bundle=Settings().trusted, logs=builds / "logs")
+    about = request.module.PROJECTS[kind] if kind else request.module.PROJECT
+    folder = about if isinstance(about, Path) else builds / request.module.__name__.rpartition(".")[2] / about["runner"]
+    bases = ["base", "go"] if about is folder else [about["base"].removeprefix("envfarm/").removesuffix(":1")]
+    for base in bases:
+        await asyncio.to_thread(image, base)
+    if about is not folder:
+        Project(**about).write(folder)
+    settings = Settings()
+    builder = DockerImages(remap=settings.base_images, ca_bundle=settings.trusted, logs=builds / "logs")
     backend = DockerBackend()
     arena = Arena(load(folder), TaskImages(builder), Artifacts(builds / "artifacts"), SweEnvironment(), backend)
     await arena.images.verifier(arena.task)

@@ -13,8 +13,8 @@ import pytest
 from aiohttp import web
 from multidict import CIMultiDictProxy
 
-from envfarm.orchestrator.app import make_app, make_runner
-from envfarm.orchestrator.farm import Farm
+from envfarm.orchestrator.farm.farm import Farm
+from envfarm.orchestrator.http.app import make_app, make_runner
 from envfarm.orchestrator.settings import Settings
 
 

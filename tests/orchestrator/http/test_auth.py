@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from envfarm.orchestrator.auth import Auth
 from envfarm.orchestrator.errors import Unauthorized
-from envfarm.orchestrator.farm import Farm
+from envfarm.orchestrator.farm.farm import Farm
+from envfarm.orchestrator.http.auth import Auth
 from envfarm.toolbox.errors import BadRequest
 
 Api = Any

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from envfarm.orchestrator.farm import Farm
-from envfarm.orchestrator.steps import ShuttingDown
+from envfarm.orchestrator.farm.farm import Farm
+from envfarm.orchestrator.farm.steps import ShuttingDown
 from envfarm.toolbox.errors import BackendUnavailable, FarmError, SandboxStartError
 
 Api = Any

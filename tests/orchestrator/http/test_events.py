@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from envfarm.orchestrator.farm import Farm
+from envfarm.orchestrator.farm.farm import Farm
 
 Api = Any
 pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)

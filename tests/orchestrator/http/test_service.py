@@ -10,9 +10,9 @@ from openapi_spec_validator import validate
 from prometheus_client.parser import text_string_to_metric_families
 
 from envfarm import __version__
-from envfarm.orchestrator.farm import Farm
-from envfarm.orchestrator.openapi import plain_path
-from envfarm.orchestrator.routes import ROUTES
+from envfarm.orchestrator.farm.farm import Farm
+from envfarm.orchestrator.http.openapi import plain_path
+from envfarm.orchestrator.http.routes import ROUTES
 
 Api = Any
 pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)

@@ -11,7 +11,7 @@ import pytest
 
 from envfarm.orchestrator import policies
 from envfarm.orchestrator.play import Player
-from envfarm.orchestrator.schemas import Call
+from envfarm.orchestrator.schemas.episodes import Call
 from envfarm.orchestrator.settings import BASE_IMAGES
 from envfarm.tasks.images import TaskImages
 from envfarm.tasks.registry import Registry, samples

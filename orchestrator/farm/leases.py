@@ -1,0 +1,90 @@
+"""Leases and other clockwork: one heap of deadlines for all episodes, and one heartbeat."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+import time
+
+from envfarm.orchestrator.errors import StoreError
+from envfarm.orchestrator.farm.core import Core
+from envfarm.orchestrator.farm.endings import verdict
+from envfarm.orchestrator.farm.episodes import Episode, happened
+from envfarm.orchestrator.store import servers
+from envfarm.orchestrator.store.changes import Change
+from envfarm.toolbox.errors import Conflict
+
+log = logging.getLogger(__name__)
+
+_TICK = 0.25  # seconds between two looks at the heap
+_WARN = 0.25  # of the lease left when `lease.expiring` is sent
+
+
+class Leases:
+    """Ends the episodes that nobody renewed."""
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self._heap: list[tuple[float, bool, str]] = []  # when to look, whether it was warned, episode
+
+    def watch(self, episode: Episode) -> None:
+        """Look after an episode's lease from now on."""
+        heapq.heappush(self._heap, (_warn_at(episode), False, episode.id))
+
+    async def run(self) -> None:
+        """Do everything that is due, for ever."""
+        beat = time.monotonic()
+        while True:
+            await asyncio.sleep(_TICK)
+            try:
+                await self._expire(time.time())
+                if time.monotonic() - beat >= self.core.settings.heartbeat:
+                    beat = time.monotonic()
+                    await self._beat()
+            except StoreError as error:
+                log.error("leases: %s", error)
+                await asyncio.sleep(1.0)
+
+    async def _expire(self, now: float) -> None:
+        while self._heap and self._heap[0][0] <= now:
+            _, warned, id = heapq.heappop(self._heap)
+            episode = self.core.live.get(id)
+            if episode is None or episode.state == "scoring":
+                continue
+            if episode.forking or _in_step(episode):
+                episode.renew()  # a sign of life: nobody can be asked to renew what waits for us
+            if episode.lease_until <= now:
+                await self._end(episode)
+            elif _warn_at(episode) <= now:
+                if not warned:
+                    event = happened(episode, "lease.expiring", expires_at=episode.lease_until)
+                    self.core.store.submit(Change(events=[event]))
+                heapq.heappush(self._heap, (episode.lease_until, True, id))
+            else:
+                heapq.heappush(self._heap, (_warn_at(episode), False, id))
+
+    async def _end(self, episode: Episode) -> None:
+        why = f"its lease of {episode.lease_s:g} s was not renewed"
+        also = Change(events=[happened(episode, "lease.expired")])
+        try:
+            await self.core.end(episode, "expired", verdict(episode, "invalid", reason=why), also=also)
+        except Conflict:
+            log.info("%s: ended otherwise while it expired", episode.id)
+        except StoreError:
+            heapq.heappush(self._heap, (time.time() + 1, True, episode.id))
+            raise
+
+    async def _beat(self) -> None:
+        core = self.core
+        await servers.beat(core.store, core.owner)
+        if not core.store.sqlite:  # another server may have set quotas
+            await core.load_runs()
+
+
+def _in_step(episode: Episode) -> bool:
+    return episode.current is not None and episode.current.done is not None and not episode.current.done.done()
+
+
+def _warn_at(episode: Episode) -> float:
+    return episode.lease_until - _WARN * episode.lease_s

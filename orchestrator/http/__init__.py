@@ -1,0 +1,1 @@
+"""The HTTP server: routes, the boundary, tokens, metrics, the OpenAPI document."""

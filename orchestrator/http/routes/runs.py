@@ -1,0 +1,74 @@
+"""Runs: their quotas, rewards, leases and events."""
+
+from __future__ import annotations
+
+from aiohttp import web
+from pydantic import TypeAdapter, ValidationError
+
+from envfarm.orchestrator.errors import Forbidden
+from envfarm.orchestrator.http.boundary import Nothing, Request
+from envfarm.orchestrator.http.routes.queries import Events, Rewards
+from envfarm.orchestrator.http.sse import stream
+from envfarm.orchestrator.schemas.base import Name
+from envfarm.orchestrator.schemas.episodes import RewardsView
+from envfarm.orchestrator.schemas.runs import LeaseRequest, LeaseView, RunRequest, RunView
+from envfarm.toolbox.errors import BadRequest, NotFound
+from envfarm.toolbox.explain import explain
+
+_NAME: TypeAdapter[str] = TypeAdapter(Name)
+
+
+def run_name(run: str) -> str:
+    """A run's name from a path or a header. Raises BadRequest."""
+    try:
+        return _NAME.validate_python(run)
+    except ValidationError as error:
+        raise BadRequest(f"run: {explain(error)}") from None
+
+
+async def put(request: Request[Nothing, RunRequest]) -> RunView:
+    """Set the quotas of a run; a token for one run may not."""
+    if request.caller.run is not None:
+        raise Forbidden("quotas are set with a token for the whole farm")
+    return await request.farm.put_run(run_name(request.path("run")), request.body)
+
+
+async def get(request: Request[Nothing, Nothing]) -> RunView:
+    """A run with its quotas and its episodes by state."""
+    run = run_name(request.path("run"))
+    request.run(run)
+    return await request.farm.run(run)
+
+
+async def rewards(request: Request[Rewards, Nothing]) -> RewardsView:
+    """Rewards in the order in which they became ready, after a cursor."""
+    query = request.query
+    return await request.farm.rewards(run=request.run(query.run), after=query.after, wait=query.wait, limit=query.limit)
+
+
+async def renew(request: Request[Nothing, LeaseRequest]) -> LeaseView:
+    """A heartbeat: renew the leases of a run's live episodes, or of some episodes."""
+    body = request.body
+    if request.caller.run is None or body.ids is None:
+        return await request.farm.renew(run=request.run(body.run) if body.ids is None else None, ids=body.ids)
+    mine, others = [], []
+    for id in body.ids:
+        try:
+            await request.may_see(id)
+        except NotFound:
+            others.append(id)
+        else:
+            mine.append(id)
+    view = await request.farm.renew(ids=mine)
+    view.gone.extend(others)
+    return view
+
+
+async def events(request: Request[Events, Nothing]) -> web.StreamResponse:
+    """Events as they happen (server-sent events); after a break, Last-Event-ID resumes without a gap."""
+    after = request.query.after
+    if last := request.http.headers.get("Last-Event-ID"):
+        if not (last.isascii() and last.isdigit()) or len(last) > 18:
+            raise BadRequest(f"Last-Event-ID: expected the id of an event, not {last[:80]!r}")
+        after = int(last)
+    return await stream(request.http, request.farm.events(run=request.run(request.query.run), after=after))

@@ -1,0 +1,1 @@
+"""The store: tables, migrations, one writer, many readers."""
