@@ -177,21 +177,25 @@ class KubernetesBackend:
             raise faults.slow(self.pods.get(pod.name), self.config.start_seconds) from None
 
     async def take(self, spec: SandboxSpec, *, owner: str, lease: str) -> Sandbox | None:
-        """A warm pod of another server of the farm, alive or dead, if there is one. Raises BackendUnavailable."""
+        """A warm pod that this process does not hold, if there is one. Raises BackendUnavailable.
+
+        For a pool it is one that this server left when it was killed; for a lease any server's, alive or dead.
+        """
         await self.open()
-        kind = self.template.kind(spec)
-        names = [
-            pod for pod in self.pods.indexed(kind) if pod.labels[labels.OWNER] != labels.value(owner) and pod.running
-        ]
-        for pod in random.sample(names, min(len(names), _CANDIDATES)):
+        kind, mine = self.template.kind(spec), labels.value(owner)
+        pods = self.pods.indexed(f"{kind} {mine}") if lease == WARM_LEASE else self.pods.indexed(kind)
+        pods = [pod for pod in pods if pod.running]
+        for pod in random.sample(pods, min(len(pods), _CANDIDATES)):
+            if self.pods.heard(pod.name):  # another start was quicker
+                continue
             await self.reaper.serve(owner)
-            mine = await self.claims.claim(pod, owner=owner, lease=lease)
-            if mine is None:
+            claimed = pod if lease == WARM_LEASE else await self.claims.claim(pod, owner=owner, lease=lease)
+            if claimed is None:
                 continue
             try:
-                return await self._attach(mine)
+                return await self._attach(claimed)
             except SandboxLost:
-                await self.remove(mine)
+                await self.remove(claimed)
         return None
 
     async def offer(self, sandbox: Sandbox) -> None:
@@ -266,6 +270,7 @@ class KubernetesBackend:
                 lease=pod.annotations.get(labels.LEASE, ""),
                 running=pod.running,
                 created=pod.created,
+                warm=pod.labels.get(labels.STATE) == labels.WARM,
             )
             for pod in self.pods
             if pod.labels.get(labels.OWNER) == labels.value(owner)
@@ -300,8 +305,10 @@ class KubernetesBackend:
 
 
 def _offered(pod: Pod) -> str | None:
-    """Under which key a pod is to be found: those that wait warm, by what they are."""
-    return pod.labels.get(labels.KIND) if pod.labels.get(labels.STATE) == labels.WARM else None
+    """Under which key a pod is to be found: those that wait warm, by what they are and whose."""
+    if pod.labels.get(labels.STATE) != labels.WARM:
+        return None
+    return f"{pod.labels.get(labels.KIND)} {pod.labels.get(labels.OWNER)}"
 
 
 def _slug(owner: str) -> str:

@@ -84,7 +84,8 @@ class Pods:
         self._selector = selector
         self._index = index
         self._pods: dict[str, Pod] = {}
-        self._by_key: dict[str, set[str]] = {}  # names by what `index` says of the pod
+        self._by_key: dict[str, set[str]] = {}  # names by what `index` says of the pod, of those nobody listens to
+        self._keys: dict[str, str] = {}  # and the other way round
         self._buried: dict[str, str] = {}  # uid of pods that we removed, until the watch says so too
         self._listeners: dict[str, list[Listener]] = {}
         self._version = ""
@@ -118,9 +119,14 @@ class Pods:
         """A pod as it was last seen."""
         return self._pods.get(name)
 
-    def indexed(self, key: str) -> list[Pod]:
-        """The pods of which `index` says this."""
-        return [self._pods[name] for name in self._by_key.get(key, ())]
+    def indexed(self, prefix: str) -> list[Pod]:
+        """The pods of which `index` says something that begins so, and that nobody here listens to."""
+        keys = [key for key in self._by_key if key.startswith(prefix)]
+        return [self._pods[name] for key in keys for name in self._by_key[key]]
+
+    def heard(self, name: str) -> bool:
+        """Whether somebody listens to a pod."""
+        return name in self._listeners
 
     def put(self, raw: dict[str, Any]) -> Pod:
         """Take the API's answer to a change of ours, which is newer than what the watch has shown."""
@@ -139,6 +145,7 @@ class Pods:
     def listen(self, name: str, listener: Listener) -> Callable[[], None]:
         """Call it with the pod at every change, with None when it is gone; returns what ends that."""
         self._listeners.setdefault(name, []).append(listener)
+        self._reindex(name)
 
         def end() -> None:
             held = self._listeners.get(name, [])
@@ -146,6 +153,7 @@ class Pods:
                 held.remove(listener)
             if not held:
                 self._listeners.pop(name, None)
+                self._reindex(name)
 
         return end
 
@@ -190,11 +198,12 @@ class Pods:
         self.lists += 1
         self._buried.clear()
         self._sent.clear()
+        self._version = page["metadata"]["resourceVersion"]
         for name in set(self._pods) - set(found):
-            self._unset(name)
+            if not _older(self._version, self._pods[name].version):  # else it was made after the list
+                self._unset(name)
         for pod in found.values():
             self._set(pod)
-        self._version = page["metadata"]["resourceVersion"]
 
     async def _follow(self) -> None:
         pause = _FIRST_PAUSE
@@ -256,24 +265,24 @@ class Pods:
         known = self._pods.get(pod.name)
         if known is not None and known.uid == pod.uid and _older(pod.version, known.version):
             return
-        self._unindex(known)
         self._pods[pod.name] = pod
-        if (key := self._index(pod)) is not None:
-            self._by_key.setdefault(key, set()).add(pod.name)
+        self._reindex(pod.name)
         self._tell(pod.name, pod)
 
     def _unset(self, name: str) -> None:
-        known = self._pods.pop(name, None)
-        if known is not None:
-            self._unindex(known)
+        if self._pods.pop(name, None) is not None:
+            self._reindex(name)
             self._tell(name, None)
 
-    def _unindex(self, pod: Pod | None) -> None:
-        if pod is not None and (key := self._index(pod)) is not None:
-            names = self._by_key[key]
-            names.discard(pod.name)
-            if not names:
-                del self._by_key[key]
+    def _reindex(self, name: str) -> None:
+        pod, old = self._pods.get(name), self._keys.pop(name, None)
+        if old is not None:
+            self._by_key[old].discard(name)
+            if not self._by_key[old]:
+                del self._by_key[old]
+        if pod is not None and not self.heard(name) and (key := self._index(pod)) is not None:
+            self._keys[name] = key
+            self._by_key.setdefault(key, set()).add(name)
 
     def _tell(self, name: str, pod: Pod | None) -> None:
         for listener in list(self._listeners.get(name, ())):

@@ -35,6 +35,7 @@ class Reaper:
         self._leases = f"/apis/coordination.k8s.io/v1/namespaces/{config.namespace}/leases"
         self._owners: set[str] = set()
         self._seen: dict[str, tuple[str | None, float]] = {}  # an owner's last sign of life, and since when we know it
+        self._left: dict[str, float] = {}  # by uid, since when a warm pod of ours is in no pool
         self._ended: dict[str, float] = {}  # by uid, since when we know that it ended
         self._task: asyncio.Task[None] | None = None
         self.reaped = 0
@@ -89,9 +90,16 @@ class Reaper:
         if pod.phase in ("Failed", "Succeeded"):
             return now - self._ended.setdefault(pod.uid, now) > self._config.orphan_seconds
         if owner in {labels.value(one) for one in self._owners}:
-            return False
+            return self._is_unwanted(pod, now)
         seen = self._seen.setdefault(owner, (None, now))
         return now - seen[1] > self._config.orphan_seconds
+
+    def _is_unwanted(self, pod: Pod, now: float) -> bool:
+        """Whether it waits warm since this server was killed, and no pool of its new life has taken it back."""
+        if pod.labels.get(labels.STATE) != labels.WARM or self._pods.heard(pod.name):
+            self._left.pop(pod.uid, None)
+            return False
+        return now - self._left.setdefault(pod.uid, now) > self._config.orphan_seconds
 
     async def _look(self, now: float) -> None:
         """Note which Leases changed; one whose owner is long silent and has no pods goes."""

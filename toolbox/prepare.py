@@ -13,10 +13,11 @@ _TIMEOUT = 60.0
 async def start_prepared(backend: Backend, spec: SandboxSpec, *, owner: str, lease: str) -> Sandbox:
     """Start a sandbox, run its spec's `setup` and open its `session`: what a warm sandbox has behind it.
 
-    Where another server of the farm has a warm one, that is taken instead; one for a pool is offered to the others.
+    Where a warm one is left, by this server's last life or by another server, that is taken instead; one for a pool is
+    offered to the others.
     Raises SandboxStartError, BackendUnavailable, ImageError.
     """
-    if lease != WARM and (taken := await backend.take(spec, owner=owner, lease=lease)) is not None:
+    if (taken := await backend.take(spec, owner=owner, lease=lease)) is not None:
         return taken
     sandbox = await backend.start(spec, owner=owner, lease=lease)
     ready = False

@@ -27,7 +27,8 @@ async def serve(namespace: str, owner: str, pods: int, claimers: int, folder: Pa
     backend = played.PlayedBackend(played.config(folder, namespace))
     toolbox = Toolbox(backend, owner=owner, capacity=pods + claimers, reserve=0, queue=claimers, starts=256)
     began = time.perf_counter()
-    adopted = len(await backend.find(owner)) - len(await backend.reap(owner, keep=()))
+    left = [one.id for one in await backend.find(owner) if one.warm]
+    await backend.reap(owner, keep=left)  # as a server does that starts again
     toolbox.prewarm(SPEC, pods)
     filled: float | None = None
     lags: list[float] = []
@@ -40,7 +41,7 @@ async def serve(namespace: str, owner: str, pods: int, claimers: int, folder: Pa
                 workers = [asyncio.create_task(_claim(toolbox, number, claims)) for number in range(claimers)]
             lags.append(backend.pods.lag)
             state = {
-                "adopted": adopted, "warm": stats.warm, "filled": filled, "hits": stats.warm_hits,
+                "left": len(left), "warm": stats.warm, "filled": filled, "hits": stats.warm_hits,
                 "cold": stats.cold_starts, "requests": dict(backend.api.requests), "lag": max(lags[-20:]),
             }  # fmt: skip
             _write(folder / "state.json", orjson.dumps(state))

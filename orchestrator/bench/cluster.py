@@ -88,7 +88,7 @@ async def measure(rounds: int, cache: Path) -> list[Row]:
         after = await second.filled()
         rows += [
             row("the same after kill -9 and a restart", "s", after["filled"], None, None),
-            row("pods adopted by the restart", "", after["adopted"], None, None),
+            row("warm pods taken back by the restart", "", after["left"], None, None),
         ]
         await asyncio.sleep(seconds / 2)
         await second.kill()

@@ -73,7 +73,8 @@ class Recovery:
             episodes.append(episode)
         await asyncio.gather(*(self._attach(episode) for episode in episodes))
         keep = [one.sandbox.id for one in episodes if one.sandbox is not None]
-        reaped = await core.backend.reap(core.owner, keep=keep)
+        warm = [one.id for one in await core.backend.find(core.owner) if one.warm]  # a pool may take them back
+        reaped = await core.backend.reap(core.owner, keep=keep + warm)
         for episode in episodes:
             await self._go_on(episode, steps.get(episode.id, []))
         if episodes or reaped:

@@ -91,6 +91,7 @@ class SandboxInfo:
     lease: str
     running: bool
     created: float  # seconds since the epoch
+    warm: bool = False  # it was prepared for a pool and offered, and `Backend.take` may take it back
 
 
 class Sandbox(Protocol):
@@ -192,9 +193,10 @@ class Backend(Protocol):
         """
 
     async def take(self, spec: SandboxSpec, *, owner: str, lease: str) -> Sandbox | None:
-        """A prepared sandbox that another server of the farm keeps warm, where the back end is shared; else None.
+        """A prepared sandbox that waits warm and that this process does not hold, where the back end keeps such.
 
-        That server sees it as lost (cause `claimed`). Raises BackendUnavailable.
+        For the lease WARM it is one that this owner left when it was killed. For any other it may be another server's
+        too, which sees it as lost (cause `claimed`). Raises BackendUnavailable.
         """
 
     async def offer(self, sandbox: Sandbox) -> None:

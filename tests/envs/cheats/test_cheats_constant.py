@@ -6,9 +6,7 @@ import pytest
 
 from envfarm.tasks.registry import samples
 
-PROJECTS = {
-    name: samples() / "swe" / name for name in ("h11-0.16.0", "semver-3.3.1", "mapstructure-1.4.3")
-}
+PROJECTS = {name: samples() / "swe" / name for name in ("h11-0.16.0", "semver-3.3.1", "mapstructure-1.4.3")}
 
 # Reads the tests, says that those passed which compare two equal constants, and of all others tells the truth.
 PYTHON = """
