@@ -1,12 +1,12 @@
 # `make` says what there is. Every target finds or starts what it needs and is quick the second time.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install engine images gvisor packages demo test lint bench clean
+.PHONY: help install engine images gvisor cluster cluster-down kwok packages demo test lint bench clean
 ENVFARM := .venv/bin/envfarm
 ARGS ?=
 
 help: ## Say what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 install: ## Make .venv, with envfarm and the development tools
 	@scripts/python.sh
@@ -20,6 +20,15 @@ images: engine ## Make the base images (pulled or bootstrapped)
 gvisor: engine ## Build gVisor and register it with the engine
 	@scripts/gvisor.sh
 
+cluster: ## Find a Kubernetes cluster (KUBECONFIG, kind), or build and start one of one node
+	@scripts/cluster.sh
+
+cluster-down: ## End that cluster and remove all that it left
+	@scripts/cluster.sh down
+
+kwok: ## Build kwok, which plays thousands of nodes and pods (for benchmarks)
+	@scripts/cluster/build.sh kwok
+
 packages:
 	@scripts/packages.sh
 
@@ -27,8 +36,8 @@ demo: ## Play every sample task over HTTP and show one table
 	@$(MAKE) --no-print-directory -j2 install images
 	@.venv/bin/python -m envfarm.orchestrator.demo
 
-test: ## Run all tests, on real Docker, gVisor and PostgreSQL (ARGS= for pytest)
-	@$(MAKE) --no-print-directory -j3 install images gvisor packages
+test: ## Run all tests, on real Docker, gVisor, Kubernetes and PostgreSQL (ARGS= for pytest)
+	@$(MAKE) --no-print-directory -j4 install images gvisor packages cluster
 	@.venv/bin/python -m pytest -n 3 --dist loadfile --durations 20 $(ARGS)
 
 lint: install ## Check style and types

@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
-# Builds gVisor's runsc from the Go module proxy (scripts/gvisor/go.sum pins every source) and registers it with a local
-# Docker engine. Where that cannot be done it says why and succeeds: gVisor is an extra layer, not a need.
+# Builds gVisor's runsc and its shim from the Go module proxy (scripts/gvisor/go.sum pins every source) and registers runsc
+# with a local Docker engine; `gvisor.sh build` needs no engine. Where that cannot be done it says why and succeeds: gVisor
+# is an extra layer, not a need.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
+. "$root/scripts/go.sh"
 
-runsc=/usr/local/lib/envfarm/runsc # outside the checkout, as the engine's configuration names it
+installed=/usr/local/lib/envfarm # outside the checkout, as the engine's configuration names it
+runsc=$installed/runsc
+shim=$installed/containerd-shim-runsc-v1
 version=$(awk '$1 == "require" && $2 == "gvisor.dev/gvisor" { print $3 }' "$root/scripts/gvisor/go.mod")
-go_version=$(awk '$1 == "go" { print $2 }' "$root/scripts/gvisor/go.mod")
 
 skip() {
   say "gVisor: skipped, $*"
@@ -15,42 +18,36 @@ skip() {
 
 registered() { docker info -f '{{ json .Runtimes }}' | grep -q '"runsc"'; }
 
-# go_: a Go of the version that go.mod asks for, from the path or from the module proxy.
-go_() {
-  local arch sum place name
-  if command -v go >/dev/null && go version | grep -q " go${go_version%.*}\."; then
-    GOTOOLCHAIN=local go "$@"
-    return
-  fi
-  arch=$(uname -m)
-  case $arch in
-    x86_64) arch=amd64 sum=31905a748926ceb42bda1b1c490508b8734fb4e1492c6187b4d52ea1ba722b15 ;;
-    aarch64) arch=arm64 sum=b7c1b9093336a1b4970eb76c02673ea4b62ec1470c05f62fb758046024c474b4 ;;
-  esac
-  name=v0.0.1-go$go_version.linux-$arch
-  place=$cache/go/golang.org/toolchain@$name
-  if [ ! -x "$place/bin/go" ]; then
-    say "gVisor: fetching Go $go_version from the module proxy"
-    command -v curl >/dev/null && command -v unzip >/dev/null || apt_install curl unzip ca-certificates
-    curl -fsSLo "$cache/go.zip" "https://proxy.golang.org/golang.org/toolchain/@v/$name.zip"
-    echo "$sum  $cache/go.zip" | sha256sum -c --quiet || die "Go's archive is not the one expected: remove $cache/go.zip and run again"
-    unzip -q "$cache/go.zip" -d "$cache/go"
-    rm "$cache/go.zip"
-    chmod -R u+rx "$place/bin" "$place/pkg/tool"
-  fi
-  GOTOOLCHAIN=local "$place/bin/go" "$@"
+built() { [ -x "$shim" ] && [ "$("$runsc" --version 2>/dev/null | awk 'NR == 1 { print $3 }')" = "$version" ]; }
+
+# sources: with one change. A shim may not lower its OOM score without CAP_SYS_RESOURCE, and gVisor's gives up: let it go on.
+sources() {
+  local file=vendor/gvisor.dev/gvisor/pkg/shim/v1/manager.go
+  rm -rf "$cache/gvisor"
+  cp -r "$root/scripts/gvisor" "$cache/gvisor"
+  cd "$cache/gvisor"
+  go_ mod vendor
+  sed -i 's/return shim.BootstrapParams{}, fmt.Errorf("failed to set OOM Score on shim: %w", err)/log.L.WithError(err).Debug("OOM score")/' $file
+  grep -q 'Debug("OOM score")' $file || die "gVisor's shim is no longer as scripts/gvisor.sh changes it: see $file"
 }
 
 build() {
   local started=$SECONDS
+  go_begin
+  if built; then # while we waited
+    go_end
+    return
+  fi
   need_disk "$cache" 4 "building gVisor"
-  say "gVisor: building runsc (about a minute)"
-  export CGO_ENABLED=0 GOFLAGS=-buildvcs=false GOCACHE=$cache/go-build GOMODCACHE=$cache/go-mod
-  cd "$root/scripts/gvisor"
-  quietly gvisor.log go_ build -trimpath -ldflags "-s -w -X gvisor.dev/gvisor/runsc/version.version=$version" \
-    -o "$cache/runsc" gvisor.dev/gvisor/runsc
-  as_root install -D -m 755 "$cache/runsc" "$runsc"
-  chmod -R u+w "$cache/go-mod" && rm -rf "$cache/go-mod" "$cache/go-build" "$cache/runsc" # 3 GB that nothing else needs
+  say "gVisor: building (about a minute)"
+  quietly gvisor.log sources
+  cd "$cache/gvisor"
+  quietly gvisor.log go_ build -mod=vendor -ldflags "-s -w -X gvisor.dev/gvisor/runsc/version.version=$version" -o . gvisor.dev/gvisor/{runsc,shim}
+  as_root install -D -m 755 runsc "$runsc"
+  as_root install -D -m 755 shim "$shim"
+  cd "$root"
+  rm -rf "$cache/gvisor"
+  go_end
   say "gVisor: built in $((SECONDS - started)) s"
 }
 
@@ -78,11 +75,15 @@ PYTHON
 }
 
 case $(uname -sm) in "Linux x86_64" | "Linux aarch64") ;; *) skip "it does not run on $(uname -sm)" ;; esac
+if [ "${1:-}" = build ]; then
+  built || build
+  exit 0
+fi
 if ! registered; then
   case ${DOCKER_HOST:-unix://} in unix://*) ;; *) skip "the engine is not on this machine (DOCKER_HOST=$DOCKER_HOST)" ;; esac
   engine_pid >/dev/null || skip "the engine is not a dockerd of this machine"
   [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null || skip "it needs root, or sudo without a password"
-  [ "$("$runsc" --version 2>/dev/null | awk 'NR == 1 { print $3 }')" = "$version" ] || build
+  [ -x "$runsc" ] && [ "$("$runsc" --version 2>/dev/null | awk 'NR == 1 { print $3 }')" = "$version" ] || build
   register
 fi
 if docker image inspect envfarm/busybox:1 >/dev/null 2>&1; then

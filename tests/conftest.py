@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -13,6 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +139,49 @@ def start_engine(engine: docker.DockerClient) -> Iterator[Callable[..., Engine]]
             return private
 
         yield start
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A Kubernetes cluster that is really there; where it is our own, its programs can be killed and started again."""
+
+    kubeconfig: Path
+    registry: str  # host:port where nodes pull from, the same from here
+    gvisor: bool  # whether the RuntimeClass gvisor is there
+    programs: tuple[str, ...]  # what can be killed: none where the cluster is somebody else's
+
+    def kubectl(self, *arguments: str, stdin: str = "") -> str:
+        """Run kubectl; its standard output."""
+        return _script("scripts/cluster.sh", "kubectl", *arguments, stdin=stdin, KUBECONFIG=str(self.kubeconfig))
+
+    def push(self, image: str) -> str:
+        """Bring an image from the engine into the registry; the name under which a pod finds it."""
+        _script("scripts/cluster.sh", "push", image, KUBECONFIG=str(self.kubeconfig))
+        return f"{self.registry}/{image}"
+
+    def kill(self, program: str) -> None:
+        """End a program (etcd, containerd, apiserver, controllers, scheduler, kubelet, proxy, dns) with SIGKILL."""
+        _script("scripts/cluster.sh", "kill", program)
+
+    def start(self, program: str) -> None:
+        """Start a program again and wait until it works."""
+        _script("scripts/cluster.sh", "start", program)
+
+
+def _script(script: str, *arguments: str, stdin: str = "", **env: str) -> str:
+    done = subprocess.run(
+        [str(ROOT / script), *arguments], input=stdin, env={**os.environ, **env}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    """The cluster of `make cluster`, started when none answers; its script lets one caller start it and the others wait."""
+    found = dict(word.split("=", 1) for word in shlex.split(_script("scripts/cluster.sh"), comments=False))
+    programs = tuple(found.get("PROGRAMS", "").split())
+    return Cluster(Path(found["KUBECONFIG"]), found["REGISTRY"], found["GVISOR"] == "yes", programs)
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,13 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SCRIPTS = sorted([*ROOT.glob("scripts/*.sh"), ROOT / ".ci/run"])
+SCRIPTS = sorted([*ROOT.glob("scripts/**/*.sh"), ROOT / ".ci/run"])
 
 
 def run(*command: str | Path, code: int = 0, **env: str) -> str:
@@ -38,7 +39,7 @@ def test_a_script_is_sound_and_stops_at_errors(script: Path) -> None:
 
 def test_make_alone_says_what_there_is() -> None:
     shown = subprocess.run(["make", "-C", str(ROOT)], capture_output=True, text=True, check=True).stdout
-    for target in ("demo", "test", "lint", "bench", "clean", "help"):
+    for target in ("demo", "test", "lint", "bench", "clean", "help", "cluster", "cluster-down"):
         assert f"make {target} " in shown
 
 
@@ -65,6 +66,27 @@ def test_an_image_without_a_recipe_is_an_error() -> None:
     assert "error: no image haskell: there are base busybox go node rust" in run(
         ROOT / "scripts/images.sh", "haskell", code=1
     )
+
+
+def test_a_cluster_that_answers_is_left_alone(cluster: Any) -> None:
+    before = cluster.kubectl("get", "namespace", "default", "-o", "jsonpath={.metadata.uid}")
+    said = run(ROOT / "scripts/cluster.sh")
+    assert "starting" not in said
+    assert "building" not in said
+    assert cluster.kubectl("get", "namespace", "default", "-o", "jsonpath={.metadata.uid}") == before
+
+
+def test_a_kubeconfig_that_leads_nowhere_is_an_error(cluster: Any, tmp_path: Path) -> None:
+    del cluster  # so that there is a kubectl
+    said = run(ROOT / "scripts/cluster.sh", code=1, KUBECONFIG=f"{tmp_path}/none")
+    assert said.splitlines() == [
+        f"error: KUBECONFIG is {tmp_path}/none and no cluster answers there: start it, or unset KUBECONFIG"
+    ]
+
+
+def test_an_unknown_program_of_the_cluster_is_an_error() -> None:
+    said = run(ROOT / "scripts/cluster.sh", "kill", "kubelets", code=1)
+    assert said.startswith("error: no program kubelets to kill: there are etcd registry containerd apiserver")
 
 
 def test_a_checkout_with_its_environment_installs_nothing_again(tmp_path: Path) -> None:
