@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("envs", "orchestrator", "tasks", "toolbox", "trainers")
+FOLDERS = ("envs", "k8s", "orchestrator", "tasks", "toolbox", "trainers")
 MAY_IMPORT = {
     "toolbox": {"toolbox"},
+    "k8s": {"k8s", "toolbox"},
     "tasks": {"tasks", "toolbox"},
     "envs": {"envs", "tasks", "toolbox"},
-    "orchestrator": {"orchestrator", "envs", "tasks", "toolbox", "trainers"},
+    "orchestrator": {"orchestrator", "envs", "k8s", "tasks", "toolbox", "trainers"},
     "trainers": {"trainers"},
 }
 SCRIPTS = {"orchestrator/bench/swerex_peer.py"}  # run by another Python, with what the benchmark installs there

@@ -109,7 +109,11 @@ class BackendUnavailable(SandboxError):
 
 
 class SandboxStartError(SandboxError):
-    """The sandbox could not be started."""
+    """The sandbox could not be started; `cause` is one of unschedulable, quota, image, slow, or empty."""
+
+    def __init__(self, message: str, *, cause: str = "") -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 class ForkUnsupported(SandboxError):
@@ -121,7 +125,11 @@ class ForkUnsupported(SandboxError):
 
 
 class SandboxLost(SandboxError):
-    """The sandbox died under us; `cause` is one of killed, oom, removed, engine, stream, silent."""
+    """The sandbox died under us; `cause` says how.
+
+    One of killed, oom, removed, engine, stream, silent; in a cluster also evicted, preempted, node (lost or shut down),
+    deadline, and claimed (another server of the farm took it while it waited warm).
+    """
 
     retryable = False  # its episode ends with it
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from envfarm.toolbox.errors import FarmError, SandboxError
 from envfarm.toolbox.prepare import start_prepared
-from envfarm.toolbox.sandboxes.base import Backend, Sandbox, SandboxSpec
+from envfarm.toolbox.sandboxes.base import WARM, Backend, Sandbox, SandboxSpec
 
 logger = logging.getLogger(__name__)
 
@@ -176,9 +176,9 @@ class Supply:
         """Start a sandbox in the background, in a slot that the caller took; `done` gets the ended task."""
         self._spawn(self._start(spec, lease), partial(self._started, self._pool(spec), done))
 
-    def look(self, sandbox: Sandbox, done: Callable[[asyncio.Task[bool]], None]) -> None:
-        """See in the background whether a warm sandbox lives."""
-        self._spawn(self._alive(sandbox), done)
+    def look(self, sandbox: Sandbox, lease: str, done: Callable[[asyncio.Task[bool]], None]) -> None:
+        """See in the background whether a warm sandbox lives, and claim it: others may have it too."""
+        self._spawn(self._claimed(sandbox, lease), done)
 
     def end(self, sandbox: Sandbox, scoring: bool = False, *, slot: bool = True) -> asyncio.Task[None]:
         """End a sandbox in the background; its slot is free when it is gone."""
@@ -193,7 +193,7 @@ class Supply:
             while pool.wanted and pool.resumes <= now() and len(self._starting) < self._starts and self.room(False):
                 pool.warming += 1
                 self.slot(False, +1)
-                self.start(pool.spec, "warm", partial(self._warmed, pool))
+                self.start(pool.spec, WARM, partial(self._warmed, pool))
 
     async def keep(self) -> None:
         """One look at everything: unused pools are emptied, dead warm sandboxes replaced, failed ends tried again."""
@@ -280,6 +280,9 @@ class Supply:
                 pool.idle.remove(sandbox)
                 self.dead_warm += 1
                 self.end(sandbox)
+
+    async def _claimed(self, sandbox: Sandbox, lease: str) -> bool:
+        return await self._alive(sandbox) and await self.backend.claim(sandbox, owner=self.owner, lease=lease)
 
     async def _alive(self, sandbox: Sandbox) -> bool:
         try:

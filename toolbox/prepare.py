@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from envfarm.toolbox.errors import SandboxStartError
-from envfarm.toolbox.sandboxes.base import Backend, ExecResult, Sandbox, SandboxSpec
+from envfarm.toolbox.sandboxes.base import WARM, Backend, ExecResult, Sandbox, SandboxSpec
 
 _TIMEOUT = 60.0
 
@@ -13,8 +13,11 @@ _TIMEOUT = 60.0
 async def start_prepared(backend: Backend, spec: SandboxSpec, *, owner: str, lease: str) -> Sandbox:
     """Start a sandbox, run its spec's `setup` and open its `session`: what a warm sandbox has behind it.
 
+    Where another server of the farm has a warm one, that is taken instead; one for a pool is offered to the others.
     Raises SandboxStartError, BackendUnavailable, ImageError.
     """
+    if lease != WARM and (taken := await backend.take(spec, owner=owner, lease=lease)) is not None:
+        return taken
     sandbox = await backend.start(spec, owner=owner, lease=lease)
     ready = False
     try:
@@ -27,6 +30,8 @@ async def start_prepared(backend: Backend, spec: SandboxSpec, *, owner: str, lea
             result = await sandbox.run(":", session=spec.session, timeout=_TIMEOUT)
             if result.exit_code != 0:
                 raise SandboxStartError(f"{spec.image}: its shell does not start: {await _why(sandbox, result)}")
+        if lease == WARM:
+            await backend.offer(sandbox)
         ready = True
     finally:
         if not ready:

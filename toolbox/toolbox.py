@@ -290,7 +290,7 @@ class Toolbox:
         if ticket.scoring:
             self._supply.slot(False, -1)
             self._supply.slot(True, +1)
-        self._supply.look(warm, partial(self._looked, ticket, warm))
+        self._supply.look(warm, ticket.lease, partial(self._looked, ticket, warm))
 
     def _started(self, ticket: Ticket, task: asyncio.Task[Sandbox]) -> None:
         """A start for a ticket ended."""

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 Isolation = Literal["runc", "gvisor"]
 Network = Literal["none", "allowlist", "public"]
 
+WARM = "warm"
+"""The lease of a sandbox that is started for a pool, before anybody asked for it."""
 OUTPUT_LIMIT = 1 << 20
 """Bytes of each stream that a result keeps by default; the middle of anything longer is cut."""
 
@@ -188,6 +190,18 @@ class Backend(Protocol):
         One that does not answer is taken back too, and whatever is asked of it raises SandboxSilent.
         Raises SandboxLost.
         """
+
+    async def take(self, spec: SandboxSpec, *, owner: str, lease: str) -> Sandbox | None:
+        """A prepared sandbox that another server of the farm keeps warm, where the back end is shared; else None.
+
+        That server sees it as lost (cause `claimed`). Raises BackendUnavailable.
+        """
+
+    async def offer(self, sandbox: Sandbox) -> None:
+        """Let the farm's other servers take a prepared sandbox while it waits warm. Raises BackendUnavailable."""
+
+    async def claim(self, sandbox: Sandbox, *, owner: str, lease: str) -> bool:
+        """Have a sandbox for a lease; False when another server took it first. Raises BackendUnavailable."""
 
     async def find(self, owner: str) -> list[SandboxInfo]:
         """Every sandbox of that owner, running or not."""

@@ -26,8 +26,8 @@ from envfarm.toolbox.errors import (
 from envfarm.toolbox.sandboxes import docker_fork, scripts
 from envfarm.toolbox.sandboxes.base import Sandbox, SandboxInfo, SandboxSpec
 from envfarm.toolbox.sandboxes.docker_client import DockerApi
-from envfarm.toolbox.sandboxes.docker_stream import attach
-from envfarm.toolbox.sandboxes.held import Defaults, HeldSandbox
+from envfarm.toolbox.sandboxes.docker_stream import DockerStream, attach
+from envfarm.toolbox.sandboxes.held import Defaults, HeldSandbox, defaults
 from envfarm.toolbox.sandboxes.session import Session
 from envfarm.toolbox.sandboxes.shell import Shell
 
@@ -62,20 +62,23 @@ class DockerSandbox(HeldSandbox):
     def __init__(self, backend: DockerBackend, container: str, spec: SandboxSpec, shell: Shell, defaults: Defaults):
         super().__init__(container, spec, shell, defaults)
         self._backend = backend
-        self._detached = False
-        self._cause: asyncio.Task[None] | None = None
 
     async def attach(self) -> None:
         """Take hold of the stream. Raises BackendUnavailable, SandboxLost."""
+        self.shell.wire = await self.stream()
+
+    async def stream(self) -> DockerStream:
+        """A stream to the main process. Raises BackendUnavailable, SandboxLost."""
         api = self._backend.api
-        self.shell.wire = await attach(api.url, self._id, self.shell.feed, self._closed, tls=api.tls)
+        return await attach(api.url, self._id, self.shell.feed, self.closed, tls=api.tls)
 
-    def _closed(self) -> None:
-        if not self._detached and not self.shell.is_lost:
-            self._cause = asyncio.get_running_loop().create_task(self._find_cause())
+    async def cause(self) -> SandboxLost | None:
+        """Why the container is dead; None while it lives."""
+        return await self._backend.cause(self._id)
 
-    async def _find_cause(self) -> None:
-        self.lose(await self._backend.cause(self._id))
+    async def history(self) -> dict[int, bytes]:
+        """What the engine logged. Raises SandboxLost, BackendUnavailable."""
+        return await self._backend.history(self._id)
 
     async def fork(self, leases: Sequence[str]) -> list[Sandbox]:
         """Copies of the container; see `Sandbox.fork`. Raises ForkUnsupported, SandboxError."""
@@ -104,6 +107,8 @@ class DockerSandbox(HeldSandbox):
             except SandboxError:
                 await self._discard(twins)
                 raise
+            for twin in twins:
+                twin.shell.era = self.shell.era
             sessions = [replace(session) for session in self._sessions.values()]
         restored = await asyncio.gather(*(twin._go_on(folder, sessions) for twin in twins), return_exceptions=True)
         for error in restored:
@@ -123,7 +128,7 @@ class DockerSandbox(HeldSandbox):
             await self.attach()
             await docker_fork.restore(self._backend.api, folder, self._id)
             self.shell.anew(sessions)
-            await self.resume(lambda: self._backend.history(self._id))
+            await self.resume(self.history)
             hidden = await self.shell.script(docker_fork.hide(self._id), timeout=START_TIMEOUT)
         except SandboxLost as error:
             raise SandboxStartError(f"a fork does not start: {error}") from None
@@ -132,12 +137,7 @@ class DockerSandbox(HeldSandbox):
 
     async def detach(self) -> None:
         """Let go of the stream and leave the container running."""
-        self._detached = True
-        self.lose(SandboxLost("the sandbox was let go", cause="stream"))
-        if self.shell.wire is not None:
-            self.shell.wire.close()
-        if self._cause is not None:
-            self._cause.cancel()
+        self.let_go()
 
     async def close(self) -> None:
         """Remove the container."""
@@ -183,7 +183,7 @@ class DockerBackend:
             await sandbox.attach()
             await self._start(container)
             await sandbox.greet(START_TIMEOUT)
-            await self._entrypoint(sandbox, spec, config)
+            await sandbox.entrypoint(config)
         except SandboxLost as error:
             log = await self._log(container)
             await sandbox.close()
@@ -218,14 +218,15 @@ class DockerBackend:
     async def _attach(self, sandbox_id: str) -> Sandbox:
         about = await self.api.call(lambda client: client.api.inspect_container(sandbox_id))
         if not about["State"]["Running"]:
-            raise await self.cause(sandbox_id)
+            raise await self.cause(sandbox_id) or SandboxLost("the container was started again", cause="killed")
         labels = about["Config"]["Labels"]
         spec = SandboxSpec.model_validate_json(labels[SPEC])
         config = (await self.api.image(about["Image"]))["Config"]
         sandbox = DockerSandbox(self, about["Id"], spec, Shell(labels[SECRET]), defaults(spec, config))
         try:
+            sandbox.shell.hold()
             await sandbox.attach()
-            await sandbox.resume(lambda: self.history(sandbox_id))
+            await sandbox.resume(sandbox.history)
         except SandboxSilent:
             pass  # whoever asks it for something is told, and can end it
         except BaseException:
@@ -238,6 +239,17 @@ class DockerBackend:
         out = await self.api.call(lambda client: client.api.logs(container, stdout=True, stderr=False))
         err = await self.api.call(lambda client: client.api.logs(container, stdout=False, stderr=True))
         return {1: out, 2: err}
+
+    async def take(self, spec: SandboxSpec, *, owner: str, lease: str) -> Sandbox | None:
+        """None: an engine serves one farm server."""
+        return None
+
+    async def offer(self, sandbox: Sandbox) -> None:
+        """Nobody else could take it."""
+
+    async def claim(self, sandbox: Sandbox, *, owner: str, lease: str) -> bool:
+        """It is this server's already."""
+        return True
 
     async def find(self, owner: str) -> list[SandboxInfo]:
         """Every container of that owner, running or not."""
@@ -264,8 +276,8 @@ class DockerBackend:
         """Let go of the engine; containers stay."""
         await self.api.close()
 
-    async def cause(self, container: str) -> SandboxLost:
-        """Why a container's stream ended."""
+    async def cause(self, container: str) -> SandboxLost | None:
+        """Why a container is dead; None when it lives."""
         try:
             state = (await self.api.call(lambda client: client.api.inspect_container(container)))["State"]
         except SandboxLost as error:
@@ -283,7 +295,7 @@ class DockerBackend:
             except BackendUnavailable as error:
                 return SandboxLost(f"the engine is gone: {error}", cause="engine")
         if state["Running"]:
-            return SandboxLost("the stream to the sandbox broke", cause="stream")
+            return None
         return SandboxLost(f"the sandbox's main process was killed (exit code {state['ExitCode']})", cause="killed")
 
     def _create_limited(self, client: docker.DockerClient, spec: SandboxSpec, *rest: Any) -> str:
@@ -344,27 +356,9 @@ class DockerBackend:
         )
         return str(made["Id"])
 
-    async def _entrypoint(self, sandbox: DockerSandbox, spec: SandboxSpec, config: dict[str, Any]) -> None:
-        """Run the image's own entrypoint as a child, unless it is a bare shell that would end at once."""
-        words = [*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])]
-        if not spec.entrypoint or not words or (len(words) == 1 and words[0].rsplit("/")[-1] in ("sh", "bash", "ash")):
-            return
-        user = sandbox._user(None)
-        prefix = scripts.become(user, await sandbox.tool() if user else "")
-        line = " ".join(scripts.quote(word) for word in words)
-        home = scripts.quote(sandbox.defaults.workdir)
-        await sandbox.shell.script(
-            f"( restore; cd {home}; {prefix}{line} ) </dev/null >/dev/null 2>&1 9>&- &", timeout=START_TIMEOUT
-        )
-
     async def _log(self, container: str) -> str:
         try:
             text = await self.api.call(lambda client: client.api.logs(container, tail=5))
         except (SandboxError, BackendUnavailable):
             return ""
         return f": {text.decode('utf-8', 'replace').strip()}" if text else ""
-
-
-def defaults(spec: SandboxSpec, config: dict[str, Any]) -> Defaults:
-    """User and working directory of commands that name none: the spec's, else the image's."""
-    return Defaults(spec.user or config.get("User") or None, spec.workdir or config.get("WorkingDir") or "/")

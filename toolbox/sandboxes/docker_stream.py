@@ -26,6 +26,7 @@ class DockerStream(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._upgraded = False
+        self._let_go = False
         self.upgraded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._can_write = asyncio.Event()
         self._can_write.set()
@@ -63,7 +64,7 @@ class DockerStream(asyncio.Protocol):
             data = bytes(self._buffer)
             self._buffer.clear()
         at, size = 0, len(data)
-        while size - at >= 8:
+        while size - at >= 8 and not self._let_go:
             stream, length = _HEADER.unpack_from(data, at)
             if size - at - 8 < length:
                 break
@@ -83,7 +84,8 @@ class DockerStream(asyncio.Protocol):
         if not self.upgraded.done():
             self.upgraded.set_exception(BackendUnavailable("the engine closed the connection"))
             self.upgraded.exception()
-        self._closed()
+        elif not self._let_go:
+            self._closed()
 
     def write(self, data: bytes) -> None:
         """Queue bytes for the main process's standard input."""
@@ -94,8 +96,19 @@ class DockerStream(asyncio.Protocol):
         """Wait until less than a megabyte is queued."""
         await self._can_write.wait()
 
+    def pause(self) -> None:
+        """Read no more until `resume`; the main process then waits when it prints much."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
     def close(self) -> None:
-        """Let go of the connection."""
+        """Let go of the connection; neither callback is called any more."""
+        self._let_go = True
         if self._transport is not None:
             self._transport.abort()
 

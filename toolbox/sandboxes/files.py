@@ -9,6 +9,7 @@ import os
 import re
 import tarfile
 from collections.abc import Sequence
+from dataclasses import replace
 
 from envfarm.toolbox.errors import FileProblem, SandboxSilent
 from envfarm.toolbox.sandboxes.base import ExecResult
@@ -42,40 +43,48 @@ _REASONS = (
 
 async def spool(shell: Shell, data: bytes) -> str:
     """Put bytes into a new file of a random name and return its path. Raises FileProblem when there is no room."""
-    path = ""
-    for start in range(0, len(data) or 1, _PART):
-        path = await _spool_part(shell, data[start : start + _PART], more=start > 0)
-    return path
-
-
-async def _spool_part(shell: Shell, data: bytes, *, more: bool) -> str:
-    """Put bytes into a new file, or `more` of them into the last one; again when they did not arrive."""
-    for _ in range(_TRIES):
-        code, path = await _send_part(shell, data, more)
+    tries = _TRIES
+    while tries:
+        outages = shell.outages
+        code, path = await _send_parts(shell, data)
         if code == b"0":
             return path
-        if code != _MISSED:
+        if path:
             shell.litter.append(path)
+        if code != _MISSED:
             raise FileProblem("no space is left in the sandbox for the bytes to put there", reason="space")
+        tries -= outages == shell.outages  # a stream that broke is nobody's try
     shell.fail(SandboxSilent("what the farm sends does not reach the sandbox's main process"))
     raise shell.lost
+
+
+async def _send_parts(shell: Shell, data: bytes) -> tuple[bytes, str]:
+    """Send a file's bytes part by part, up to one that does not arrive; returns how the last one went and the path."""
+    code, path = b"", ""
+    for start in range(0, len(data) or 1, _PART):
+        code, place = await _send_part(shell, data[start : start + _PART], start > 0)
+        path = place or path
+        if code != b"0":
+            break
+    return code, path
 
 
 async def _send_part(shell: Shell, data: bytes, more: bool) -> tuple[bytes, str]:
     token = shell.token()
     answer = shell.expect(token)
-    assert shell.wire is not None
+    wire = shell.wire
+    assert wire is not None
     head = shell.head("spool", token, len(data), ident="a" if more else "-")
     frame = head + data + f"\n{token}\n".encode()
     chunks = [frame[start : start + _CHUNK] for start in range(0, len(frame), _CHUNK)]
     try:
-        while chunks:
+        while chunks and shell.wire is wire:  # what belongs to a stream that broke does not go on in the next
             shell.send(chunks.pop(0))
-            await shell.wire.drain()
+            await wire.drain()
         again = shell.frame("missed", token)
         _, rest = await shell.answered(token, answer, ANSWER + len(data) / 1e5, again=again)
     except asyncio.CancelledError:
-        shell.wire.write(b"".join(chunks))  # the frame goes whole all the same
+        wire.write(b"".join(chunks))  # the frame goes whole all the same
         shell.abandon_spool(token, answer)
         raise
     code, _, path = rest.partition(b":")
@@ -90,7 +99,7 @@ async def read(shell: Shell, path: str, limit: int | None = None) -> bytes:
     guard = f"if [ -d {name} ]; then status {_DIRECTORY}; elif [ ! -e {name} ]; then status {_MISSING}; "
     guard += f"elif [ ! -f {name} ]; then status {_SPECIAL}; else "
     size = f"; stat -L -c '%s bytes' {name} >&2" if shell.kind == "sh" else ""  # a small dd does not count
-    result = await _script(shell, f"{guard}{pack}{size}; fi", limit)
+    result = await _script(shell, f"{guard}{pack}{size}; fi", limit, reads=True)
     _check(result, path, "read")
     data = result.stdout if _counted(result) else await _framed(shell, pack, path, limit)
     return _within(data, limit, path)
@@ -143,7 +152,7 @@ async def _packed(shell: Shell, path: str, options: str, limit: int) -> bytes:
     stop = f" | head -c {limit + 1}"
     pack = f'{{ tar -cf - -C {name}{options} .; echo "{_TAR}$?" >&2; }}{stop}'
     guard = f"if [ ! -e {name} ]; then status {_MISSING}; elif [ ! -d {name} ]; then status {_SPECIAL}; else "
-    result = await _script(shell, f"{guard}{pack} | dd bs={_BLOCK}; fi", limit)
+    result = await _script(shell, f"{guard}{pack} | dd bs={_BLOCK}; fi", limit, reads=True)
     _check(result, path, "pack")
     code = re.search(rb"%s(\d+)" % _TAR.encode(), result.stderr)
     if not result.stdout:
@@ -169,11 +178,21 @@ def _pruned(data: bytes, names: set[str]) -> bytes:
     return out.getvalue()
 
 
-async def _script(shell: Shell, text: str, limit: int = 0) -> ExecResult:
-    """Run a script that should print at most `limit` bytes, which the sandbox's own tools may not keep to."""
+async def _script(shell: Shell, text: str, limit: int = 0, *, reads: bool = False) -> ExecResult:
+    """Run a script that should print at most `limit` bytes, which the sandbox's own tools may not keep to.
+
+    One that only `reads` runs again when a stream that broke left unclear what it printed.
+    """
     most = limit + _SLACK
-    result = await shell.script(f"exec 2>&9\n{text}", timeout=TIMEOUT, limit=most, bounded=True)
-    if result.truncated:
+    while True:
+        blurred = shell.blurred
+        result = await shell.script(f"exec 2>&9\n{text}", timeout=TIMEOUT, limit=most, bounded=True)
+        if blurred == shell.blurred:
+            break
+        if not reads:
+            result = replace(result, stderr=result.stdout + result.stderr)
+            break
+    if max(result.stdout_info.total, result.stderr_info.total) > most:
         raise FileProblem(f"more than {most} bytes came back", reason="space")
     if result.timed_out:
         raise FileProblem(f"a file operation took longer than {TIMEOUT:g} s", reason="other")
@@ -184,7 +203,7 @@ async def _framed(shell: Shell, source: str, path: str, limit: int) -> bytes:
     """The same as numbered lines of base64, each one write: nothing that runs in the background can break into one."""
     nonce = shell.token()
     number = f'awk -v n={nonce} \'{{ print n ":" NR ":" $0; fflush() }} END {{ print n ":end:" NR }}\''
-    result = await _script(shell, f"{source} | base64 -w 3000 | {number}", 2 * limit)
+    result = await _script(shell, f"{source} | base64 -w 3000 | {number}", 2 * limit, reads=True)
     _check(result, path, "read")
     lines = dict(re.findall(rb"%s:(\w+):([A-Za-z0-9+/=]*)\n" % nonce.encode(), result.stdout))
     count = int(lines.pop(b"end", b"-1"))

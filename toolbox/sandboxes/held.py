@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from envfarm.toolbox.errors import ForkUnsupported, SandboxLost
+from envfarm.toolbox.errors import BackendUnavailable, ForkUnsupported, SandboxLost
 from envfarm.toolbox.sandboxes import files, scripts
 from envfarm.toolbox.sandboxes.base import OUTPUT_LIMIT, ExecResult, Output, Sandbox, SandboxSpec, as_left
 from envfarm.toolbox.sandboxes.replay import History
 from envfarm.toolbox.sandboxes.session import Session
 from envfarm.toolbox.sandboxes.shell import Shell
 from envfarm.toolbox.sandboxes.stream import Capture
+from envfarm.toolbox.sandboxes.supervisor import Wire
 
+REJOIN = 300.0
+"""Seconds for which a back end that is away is asked for a new stream in the place of one that broke."""
+PAUSE_FIRST, PAUSE_LAST = 0.1, 10.0
+"""Seconds between two such attempts, at first and at most."""
 START = 60.0
 """Seconds in which the main process must say that it is ready."""
 
@@ -39,6 +46,10 @@ class HeldSandbox:
         self._slots = 0
         self._tool: str | None = None
         self._last: tuple[str, ExecResult] | None = None
+        self._ready = False  # the main process has answered
+        self._detached = False
+        self._rejoining: asyncio.Task[None] | None = None
+        self.patience = REJOIN
 
     @property
     def id(self) -> str:
@@ -120,7 +131,9 @@ class HeldSandbox:
 
     async def resume(self, history: History) -> None:
         """Take over a main process that an earlier farm started. Raises SandboxLost."""
-        for session in await self.shell.resume(history):
+        sessions = await self.shell.resume(history)
+        self._ready = True
+        for session in sessions:
             self._sessions[session.name] = session
             self._slots = max(self._slots, session.slot + 1)
         for session in self._sessions.values():
@@ -184,11 +197,89 @@ class HeldSandbox:
         """Wait until the main process is ready. Raises SandboxLost."""
         kind, rest = await self.shell.answered(self.shell.hello, self.shell.greeting, timeout)
         assert kind == b"ready", kind
+        self._ready = True
         self.shell.kind = "bash" if rest.startswith(b"bash") else "sh"
+
+    async def entrypoint(self, config: Mapping[str, Any]) -> None:
+        """Run the image's own entrypoint as a child, unless it is a bare shell that would end at once.
+
+        `config` is the image's, with Docker's names. Raises SandboxLost.
+        """
+        words = [*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])]
+        bare = len(words) == 1 and words[0].rsplit("/")[-1] in ("sh", "bash", "ash")
+        if not self._spec.entrypoint or not words or bare:
+            return
+        user = self._user(None)
+        prefix = scripts.become(user, await self.tool() if user else "")
+        line = " ".join(scripts.quote(word) for word in words)
+        home = scripts.quote(self.defaults.workdir)
+        await self.shell.script(
+            f"( restore; cd {home}; {prefix}{line} ) </dev/null >/dev/null 2>&1 9>&- &", timeout=START
+        )
 
     def lose(self, error: SandboxLost) -> None:
         """The stream is gone."""
         self.shell.fail(error)
+
+    # a stream that breaks
+
+    async def cause(self) -> SandboxLost | None:
+        """Why the sandbox is dead; None while it lives. Raises BackendUnavailable where nobody can tell."""
+        return SandboxLost("the stream to the sandbox broke", cause="stream")
+
+    async def stream(self) -> Wire:
+        """A new stream to the main process. Raises BackendUnavailable, SandboxLost."""
+        raise NotImplementedError
+
+    async def history(self) -> dict[int, bytes]:
+        """What the main process printed so far; see `History`. Raises BackendUnavailable, SandboxLost."""
+        raise NotImplementedError
+
+    def closed(self) -> None:
+        """The stream broke: find out why, and take hold of a sandbox that lives once more."""
+        if self._detached or self.shell.is_lost:
+            return
+        self.shell.drop()
+        if self._rejoining is None or self._rejoining.done():
+            self._rejoining = asyncio.get_running_loop().create_task(self._rejoin())
+
+    async def _rejoin(self) -> None:
+        """Attach again until it works, the sandbox is dead, or the back end has been away for too long."""
+        loop = asyncio.get_running_loop()
+        deadline, pause = loop.time() + self.patience, PAUSE_FIRST
+        while True:
+            try:
+                if (error := await self.cause()) is not None:
+                    break
+                if not self._ready:
+                    error = SandboxLost("the stream broke while the sandbox started", cause="stream")
+                    break
+                self.shell.hold()
+                await self.shell.rejoin(await self.stream(), self.history)
+                return
+            except BackendUnavailable as problem:
+                if loop.time() > deadline:
+                    error = SandboxLost(
+                        f"the stream broke, and for {self.patience:g} s since: {problem}", cause="engine"
+                    )
+                    break
+            except SandboxLost as problem:
+                error = problem
+                break
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # not all sandboxes at once
+            pause = min(2 * pause, PAUSE_LAST)
+        self.lose(error)
+        if self.shell.wire is not None:
+            self.shell.wire.close()
+
+    def let_go(self) -> None:
+        """Let go of the stream for good; the main process lives on."""
+        self._detached = True
+        self.lose(SandboxLost("the sandbox was let go", cause="stream"))
+        if self._rejoining is not None:
+            self._rejoining.cancel()
+        if self.shell.wire is not None:
+            self.shell.wire.close()
 
     def _user(self, user: str | None) -> str | None:
         """The user to become, or None to stay the main process's own."""
@@ -204,6 +295,11 @@ class HeldSandbox:
             session = self._sessions[name] = Session(self._slots, name, user, cwd, dict(env))
             self._slots += 1
         return session
+
+
+def defaults(spec: SandboxSpec, config: Mapping[str, Any]) -> Defaults:
+    """User and working directory of commands that name none: the spec's, else the image's (with Docker's names)."""
+    return Defaults(spec.user or config.get("User") or None, spec.workdir or config.get("WorkingDir") or "/")
 
 
 def shorten(result: ExecResult, limit: int) -> ExecResult:

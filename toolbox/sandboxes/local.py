@@ -48,6 +48,12 @@ class LocalWire:
         with contextlib.suppress(ConnectionError):
             await self._writer.drain()
 
+    def pause(self) -> None:
+        """Nothing to do: a local sandbox is never taken hold of again."""
+
+    def resume(self) -> None:
+        """Nothing to do either."""
+
     def close(self) -> None:
         """Close the child's input, which ends it."""
         self._writer.close()
@@ -185,6 +191,17 @@ class LocalBackend:
     async def attach(self, sandbox_id: str) -> Sandbox:
         """Raises SandboxLost: a local sandbox ends with the farm that started it."""
         raise SandboxLost(f"{sandbox_id} ended with the farm that started it", cause="killed")
+
+    async def take(self, spec: SandboxSpec, *, owner: str, lease: str) -> Sandbox | None:
+        """None: this machine is not shared."""
+        return None
+
+    async def offer(self, sandbox: Sandbox) -> None:
+        """Nobody else could take it."""
+
+    async def claim(self, sandbox: Sandbox, *, owner: str, lease: str) -> bool:
+        """It is this server's already."""
+        return True
 
     async def find(self, owner: str) -> list[SandboxInfo]:
         """Every sandbox of that owner, running or not."""

@@ -6,10 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from envfarm.toolbox.errors import SandboxLost
+from envfarm.toolbox.sandboxes import merged
 from envfarm.toolbox.sandboxes.stream import PREFIX
 
 History = Callable[[], Awaitable[dict[int, bytes]]]
-"""Reads the engine's log of both streams (1 and 2); an engine without one gives empty bytes."""
+"""Reads the engine's log of both streams (1 and 2); an engine without one gives empty bytes.
+
+Where the log does not tell the streams apart, it is stream 1's, and there is no stream 2.
+"""
 
 _TRIES, _PAUSE = 50, 0.1  # the log may lag behind the stream
 
@@ -20,6 +24,8 @@ class Replay:
     def __init__(self, token: bytes) -> None:
         self._needle = PREFIX + token + b":"
         self._live = {1: bytearray(), 2: bytearray()}
+        self.past = {1: b"", 2: b""}
+        self.merged = False
         self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     def add(self, stream: int, data: bytes) -> None:
@@ -36,15 +42,18 @@ class Replay:
             self.answer.set_exception(error)
             self.answer.exception()  # nobody may be waiting any more
 
-    async def past(self, history: History) -> dict[int, bytes]:
-        """Both streams up to and with the marker; empty where the log does not hold it."""
+    async def read(self, history: History) -> None:
+        """Have `past` hold both streams up to and with the marker, empty where the log does not have it."""
         for _ in range(_TRIES):
             logged = await history()
+            self.merged = 2 not in logged
+            if self.merged:
+                logged = merged.split(logged[1])
             ends = {stream: _end(data, self._needle) for stream, data in logged.items()}
             if not any(logged.values()) or min(ends.values()) >= 0:
                 break
             await asyncio.sleep(_PAUSE)
-        return {stream: data[: max(ends[stream], 0)] for stream, data in logged.items()}
+        self.past = {stream: data[: max(ends[stream], 0)] for stream, data in logged.items()}
 
     def future(self, stream: int) -> bytes:
         """The live bytes after the marker."""

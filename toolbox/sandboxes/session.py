@@ -42,7 +42,7 @@ class Pending:
     """A command on its way."""
 
     __slots__ = (
-        "began",
+        "begun",
         "bounded",
         "captures",
         "code",
@@ -52,6 +52,7 @@ class Pending:
         "resent",
         "seen",
         "session",
+        "token",
         "waiter",
     )
 
@@ -59,14 +60,20 @@ class Pending:
         self.session = session
         self.captures = {1: Capture(limit, spool=spool), 2: Capture(limit, spool=spool)}
         self.bounded = False
+        self.token = b""  # of its markers
         self.frame = b""  # what brought it; nothing when an earlier farm sent it
         self.resent = 0
-        self.began = False  # the shell has taken the command up
+        self.begun: set[int] = set()  # the streams that said so
         self.seen: set[int] = set()
         self.code = 0
         self.died = False
         self.ended = False
         self.waiter: asyncio.Future[None] | None = None
+
+    @property
+    def began(self) -> bool:
+        """Whether the shell has taken the command up."""
+        return 1 in self.begun
 
     @property
     def pid(self) -> str:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable
 
 from envfarm.toolbox.errors import SandboxError, SandboxLost
 from envfarm.toolbox.sandboxes import scripts
 from envfarm.toolbox.sandboxes.base import OUTPUT_LIMIT, ExecResult, Output
-from envfarm.toolbox.sandboxes.replay import History, Replay
+from envfarm.toolbox.sandboxes.rejoin import Rejoin, number
 from envfarm.toolbox.sandboxes.session import Pending, Session
-from envfarm.toolbox.sandboxes.supervisor import ANSWER, Supervisor
+from envfarm.toolbox.sandboxes.supervisor import ANSWER
 
 LOOK_FIRST, LOOK_LAST = 0.25, 5.0
 """Seconds until the farm first asks whether a silent command's watcher lives, and between such looks at most."""
@@ -23,85 +22,15 @@ RESENDS = 3
 """Times that a command goes again after the supervisor said that it never arrived."""
 
 
-class Shell(Supervisor):
+class Shell(Rejoin):
     """Runs commands. Calls must not overlap: the sandbox above holds a lock."""
 
     def __init__(self, secret: str) -> None:
         super().__init__(secret)
         self._cleanup: asyncio.Task[None] | None = None
         self.litter: list[str] = []  # files of ours that nobody removed yet
-        self.recovered: tuple[str, Pending, str] | None = None  # the command that ran when an earlier farm went away
-
-    # markers
-
-    def _watch(self, token: str, pending: Pending) -> None:
-        """Take a command's markers."""
-        key = token.encode()
-        sinks = self.reader.sinks
-
-        def handler(stream: int, kind: bytes, rest: bytes) -> None:
-            if kind == b"b":
-                sinks[stream] = pending.captures[stream]
-                pending.began = pending.began or stream == 1
-            elif kind == b"e":
-                self._close_stream(pending, stream, rest)
-
-        self.reader.handlers[key] = handler
-
-    def _close_stream(self, pending: Pending, stream: int, code: bytes) -> None:
-        self.reader.sinks[stream] = None
-        pending.seen.add(stream)
-        pending.code = _number(code)
-        if len(pending.seen) == 2:
-            pending.ended = True
-            pending.wake()
 
     # after a restart of the farm
-
-    async def resume(self, history: History) -> list[Session]:
-        """Take over a supervisor that an earlier farm started; returns its sessions.
-
-        What it printed before is in the engine's log, what it prints from now on in the stream: its answer to a
-        greeting stands in both, and there the two are joined. Raises SandboxLost.
-        """
-        token = self.token()
-        replay = self._replay = Replay(token.encode())
-        frame = self.frame("hello", token)
-        self.send(frame)
-        answer = await self.wait(replay.answer, None, frame)
-        head, *labels = answer.split()
-        kind, last, slot = head.decode().split(":")
-        self.kind = "bash" if kind == "bash" else "sh"
-        sessions = []
-        for label in labels:
-            number, session_token, text = label.decode().split(":")
-            session = Session.from_label(int(number), text.removeprefix("#"))
-            self._watch_session(session_token, session)
-            sessions.append(session)
-        past = await replay.past(history)
-        if last != "-":
-            running = next((one for one in sessions if str(one.slot) == slot), None)
-            pending = self._pending = Pending(OUTPUT_LIMIT, spool=False, session=running)
-            self._watch(last, pending)
-            self.recovered = (last, pending, slot)
-        self._replay = None
-        for stream in (1, 2):
-            self.reader.feed(stream, past[stream])
-            if last != "-" and not pending.ended and self.reader.sinks[stream] is None and stream not in pending.seen:
-                self.reader.sinks[stream] = pending.captures[stream]  # its beginning has left the log
-                pending.began = True
-            self.reader.feed(stream, replay.future(stream))
-        return sessions
-
-    def anew(self, sessions: Iterable[Session]) -> None:
-        """Begin with the supervisor of a fork, whose log is empty: have it say again what a later farm must find there.
-
-        What its origin's last command was, it forgets: that command's end stands in the origin's log alone.
-        """
-        self.send(self.frame("anew", self.token()))
-        for session in sessions:
-            if session.live and session.token is not None:
-                self.send(self.frame("anew", session.token.decode(), slot=session.slot, ident=session.pid))
 
     async def recover(self, command_id: str, *, timeout: float) -> ExecResult | None:
         """The result of the command that an earlier farm sent last, if it was this one."""
@@ -153,7 +82,9 @@ class Shell(Supervisor):
         """
         token = self.token(command_id)
         body = scripts.session_command(scripts.encode(text), token, self.kind)
-        for _ in range(2):
+        tries = 2
+        while tries:
+            outages = self.outages
             pending = Pending(limit, spool=spool, session=session)
             self._watch(token, pending)
             self._pending = pending
@@ -164,6 +95,7 @@ class Shell(Supervisor):
             result = await self._result(token, pending, session.slot, timeout)
             if not pending.died:
                 return result
+            tries -= outages == self.outages  # that a stream broke says nothing about the sandbox's shells
             session.live = False
             session.restore = session.ready
             if pending.began or result.timed_out:
@@ -185,25 +117,6 @@ class Shell(Supervisor):
         session.live, session.ready, session.restore = True, False, True
         self._watch_session(token, session)
         self.send(self.frame("open", token, scripts.encode(f"#{session.label()}\n{text}"), session.slot))
-
-    def _watch_session(self, token: str, session: Session) -> None:
-        """Take what a session's keeper says: that its shell is ready, that it ended."""
-        key = token.encode()
-        if session.token is not None:
-            self.reader.handlers.pop(session.token, None)
-        session.token = key
-
-        def handler(stream: int, kind: bytes, rest: bytes) -> None:
-            if kind == b"r":
-                session.ready, session.pid = True, rest.decode()
-                return
-            session.live = False
-            pending = self._pending
-            if pending is not None and pending.session is session and not pending.ended:
-                pending.died = True
-                self._close_stream(pending, stream, rest)
-
-        self.reader.handlers[key] = handler
 
     async def _result(self, token: str, pending: Pending, slot: object, timeout: float) -> ExecResult:
         self._pending = pending
@@ -253,7 +166,11 @@ class Shell(Supervisor):
                 pending.session.live = False
 
     async def settle(self) -> None:
-        """Wait until nothing that was abandoned still runs. Every call begins with it."""
+        """Wait until there is a stream, and nothing that was abandoned still runs. Every call begins with it.
+
+        Raises SandboxLost.
+        """
+        await self.steady()
         if self._cleanup is not None:
             cleanup, self._cleanup = self._cleanup, None
             await asyncio.shield(cleanup)
@@ -280,8 +197,10 @@ class Shell(Supervisor):
         loop = asyncio.get_running_loop()
         pause = LOOK_FIRST
         while not pending.ended:
-            if self._lost is not None:
-                raise self._lost
+            if self.is_away or self.is_lost:
+                await self.steady()
+                pause = LOOK_FIRST
+                continue
             left = started + timeout - time.monotonic()
             if left <= 0:
                 await self._kill(pending, slot)
@@ -293,9 +212,13 @@ class Shell(Supervisor):
             finally:
                 alarm.cancel()
             gone = time.monotonic() - started
-            if pending.ended or self._lost is not None or gone >= timeout:
+            if pending.ended or self.is_away or self.is_lost or gone >= timeout:
                 continue
-            if gone > PRELUDE and pending.session is not None and not pending.session.ready:
+            if (
+                time.monotonic() - max(started, self.back) > PRELUDE
+                and pending.session is not None
+                and not pending.session.ready
+            ):
                 await self._kill(pending, slot)
                 return False
             if pending.bounded and any(capture.over for capture in pending.captures.values()):
@@ -314,10 +237,10 @@ class Shell(Supervisor):
         waits = kind == b"a" or pending.session is None  # there is somebody to send it to
         if taken != token.encode() and waits and pending.frame and pending.resent < RESENDS:
             pending.resent += 1
-            self.send(pending.frame)
+            self.send(self.current(pending.frame))
         elif kind == b"g":
             await self.ask("kill", slot, pending.pid)
-            self._give_up(pending, _number(code))
+            self._give_up(pending, number(code))
 
     async def _kill(self, pending: Pending, slot: object) -> None:
         """Kill a command with its descendants, and take what it printed until then."""
@@ -337,8 +260,3 @@ class Shell(Supervisor):
         pending.died = True
         pending.code = code
         pending.ended = True
-
-
-def _number(code: bytes) -> int:
-    """An exit code, whatever root in the sandbox may have put in its place."""
-    return int(code) if code.isdigit() and len(code) <= 3 else 137

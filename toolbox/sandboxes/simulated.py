@@ -54,6 +54,17 @@ class SimulatedBackend:
             sandbox.silent = ""
         return sandbox
 
+    async def take(self, spec: SandboxSpec, *, owner: str, lease: str) -> Sandbox | None:
+        """None: nothing is shared."""
+        return None
+
+    async def offer(self, sandbox: Sandbox) -> None:
+        """Nobody else could take it."""
+
+    async def claim(self, sandbox: Sandbox, *, owner: str, lease: str) -> bool:
+        """It is this server's already."""
+        return True
+
     async def find(self, owner: str) -> list[SandboxInfo]:
         """Every living sandbox of that owner."""
         return [

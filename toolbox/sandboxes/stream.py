@@ -30,6 +30,7 @@ class Capture:
 
     def __init__(self, limit: int | None, *, spool: bool = False) -> None:
         self.total = 0
+        self._gap: int | None = None
         self._head = bytearray()
         self._tail = bytearray()
         self._limit = limit
@@ -57,6 +58,15 @@ class Capture:
         if len(self._tail) > self._limit + _SLACK:
             del self._tail[: len(self._tail) - self._limit]
 
+    def gap(self) -> None:
+        """From here on bytes are missing, nobody knows how many."""
+        self._gap = self.total if self._gap is None else self._gap
+
+    def anew(self) -> Capture:
+        """An empty one in its place."""
+        self.discard()
+        return Capture(self._limit, spool=self._wants_spool)
+
     @property
     def over(self) -> bool:
         """Whether more came than is kept."""
@@ -68,7 +78,7 @@ class Capture:
             self._write()
             self._close()
         if self._limit is None or self.total <= self._limit:
-            return Output(bytes(self._head + self._tail), self.total, None, None)
+            return Output(bytes(self._head + self._tail), self.total, self._gap, None)
         keep = self._limit - len(self._head)
         tail = self._tail[-keep:] if keep else b""
         return Output(bytes(self._head + tail), self.total, len(self._head), self._spool)
@@ -113,9 +123,23 @@ class Reader:
         self.authentic: Callable[[bytes], bool] = lambda token: False  # whose markers are dropped when nobody waits
         self.sinks: dict[int, Capture | None] = {1: None, 2: None}
         self._held = {1: b"", 2: b""}
+        self._total = {1: 0, 2: 0}
+        self._anchors = {1: (b"", 0), 2: (b"", 0)}  # the last marker's line, and how many bytes had come at its end
+
+    def restart(self, stream: int) -> None:
+        """Begin anew with a stream, before its first byte."""
+        self._held[stream], self._total[stream], self._anchors[stream] = b"", 0, (b"", 0)
+        self.sinks[stream] = None
+
+    def beyond(self, stream: int, logged: bytes) -> bytes | None:
+        """What a log holds of a stream beyond the bytes that came; None when it no longer holds the last marker."""
+        line, at = self._anchors[stream]
+        start = logged.find(line) if line else -1
+        return None if start < 0 else logged[start + len(line) + self._total[stream] - at :]
 
     def feed(self, stream: int, data: bytes) -> None:
         """Take the next bytes of a stream."""
+        self._total[stream] += len(data)
         held = self._held[stream]
         if held:
             data = held + data
@@ -133,6 +157,7 @@ class Reader:
                 self._put(stream, data[start:at])
                 token, kind, rest = self._parts(data[at + len(PREFIX) : end])
                 start = search = end + 1
+                self._anchor(stream, data[at:start], len(data) - start)
                 if (handler := self.handlers.get(token)) is not None:
                     handler(stream, kind, rest)
             elif len(data) - at < _LONGEST:
@@ -143,6 +168,10 @@ class Reader:
         self._put(stream, data[start : len(data) - keep])
         if keep:
             self._held[stream] = data[len(data) - keep :]
+
+    def _anchor(self, stream: int, line: bytes, after: int) -> None:
+        if line != self._anchors[stream][0]:  # of what is said twice a log shows the first one first
+            self._anchors[stream] = line, self._total[stream] - after
 
     def flush(self, stream: int) -> None:
         """Give out what was held back as the possible beginning of a marker."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from typing import Protocol, TypeVar
+import time
+from typing import Any, Protocol, TypeVar
 
 from envfarm.toolbox.errors import SandboxLost, SandboxSilent
 from envfarm.toolbox.sandboxes import scripts
@@ -15,6 +16,7 @@ from envfarm.toolbox.sandboxes.stream import TOKEN, Reader
 
 Answer = TypeVar("Answer")
 HEADER = 128
+FIRST_ERA = "@000000"
 ANSWER = 60.0
 """Seconds in which the supervisor, which only reads, must answer."""
 BLANK = b" " * (HEADER - 1) + b"\n"
@@ -36,6 +38,12 @@ class Wire(Protocol):
     async def drain(self) -> None:
         """Wait until most of what is queued has gone."""
 
+    def pause(self) -> None:
+        """Read no more until `resume`."""
+
+    def resume(self) -> None:
+        """Read on."""
+
     def close(self) -> None:
         """Let go; the main process lives on."""
 
@@ -49,10 +57,17 @@ class Supervisor:
         self.reader.authentic = self.authentic
         self.wire: Wire | None = None
         self.secret = secret
+        self.era = FIRST_ERA  # of the frames: the supervisor takes those of the last `hello` only
+        self.outages = 0  # how often the stream broke
+        self.back = 0.0  # when it was there again, by the monotonic clock
         self._count = secrets.randbits(32)  # so that two processes of the farm hardly ever use a token twice
         self._pending: Pending | None = None
         self._lost: SandboxLost | None = None
         self._replay: Replay | None = None
+        self._away: asyncio.Future[None] | None = (
+            None  # while there is no stream: done when there is one, or never will
+        )
+        self._broke: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # done when this stream breaks
         self._asked: dict[bytes, asyncio.Future[tuple[bytes, bytes]]] = {}
         self.hello = self.token("hello")
         self.greeting = self.expect(self.hello)
@@ -95,18 +110,24 @@ class Supervisor:
 
     def head(self, op: str, token: str, length: int, lines: int = 0, slot: object = "-", ident: str = "-") -> bytes:
         """The line that begins a frame."""
-        line = f"@ {op} {token} {length} {lines} {slot} {ident}"
+        line = f"{self.era} {op} {token} {length} {lines} {slot} {ident}"
         if self.kind == "bash":
             return line.ljust(HEADER - 1).encode() + b"\n"
         # sh reads lines, and a payload's reader may have been killed half-way: what it left ends here.
         return f"\n{line}\n".encode()
+
+    def current(self, frame: bytes) -> bytes:
+        """The same frame in the era that it is now."""
+        start = frame.find(b"@")
+        return frame[:start] + self.era.encode() + frame[start + len(self.era) :] if frame else frame
 
     def send(self, frame: bytes) -> None:
         """Send one frame. Raises SandboxLost."""
         if self._lost is not None:
             raise self._lost
         assert self.wire is not None
-        self.wire.write(frame)
+        if self._away is None:
+            self.wire.write(frame)
 
     async def ask(
         self, op: str, slot: object = "-", ident: str = "-", *, timeout: float | None = None
@@ -122,12 +143,12 @@ class Supervisor:
         """A future for the supervisor's answer, which comes on both streams: it is done after the second."""
         key = token.encode()
         answer: asyncio.Future[tuple[bytes, bytes]] = asyncio.get_running_loop().create_future()
-        first: list[int] = []
+        seen: set[int] = set()  # what a log has is said once more
 
         def handler(stream: int, kind: bytes, rest: bytes) -> None:
-            first.append(stream)
-            if len(first) == 2:
-                del self.reader.handlers[key]
+            seen.add(stream)
+            if len(seen) == 2:
+                self.reader.handlers.pop(key, None)
                 self._asked.pop(key, None)
                 if not answer.done():
                     answer.set_result((kind, rest))
@@ -154,19 +175,61 @@ class Supervisor:
         """Wait for what answers a frame, which goes again into a silence.
 
         `timeout` is in seconds, ANSWER when it is None. A caller that is cancelled leaves the future to be waited for.
-        Raises SandboxSilent when nothing comes, SandboxLost.
+        While the stream is broken no time passes. Raises SandboxSilent when nothing comes, SandboxLost.
         """
+        while not await self.waited(answer, timeout, again):
+            await self.steady()
+            again = self.current(again)
+            if again and not answer.done():
+                self.send(again)
+        return answer.result()
+
+    async def waited(self, answer: asyncio.Future[Answer], timeout: float | None, again: bytes) -> bool:
+        """Wait for an answer on this stream; False when it broke before one came. Raises SandboxSilent, SandboxLost."""
+        either: list[asyncio.Future[Any]] = [answer, self._broke]
         timeout = left = ANSWER if timeout is None else timeout
         for pause, lines in FLOODS if again else ():
-            if left < pause or (await asyncio.wait([answer], timeout=pause))[0]:
+            if left < pause or (await asyncio.wait(either, timeout=pause, return_when=asyncio.FIRST_COMPLETED))[0]:
                 break
             left -= pause
+            greeting = self.frame("hello", self.token())  # for the case that somebody else's began an era
             # Twice, because what stands before the first may take it for more of itself.
-            self.send(BLANK * lines + self.hello.encode() + b"\n" + again + again)
-        if not (await asyncio.wait([answer], timeout=left))[0]:
+            self.send(BLANK * lines + self.hello.encode() + b"\n" + (greeting + again) * 2)
+        if not (await asyncio.wait(either, timeout=left, return_when=asyncio.FIRST_COMPLETED))[0]:
             self.fail(SandboxSilent(f"the sandbox's main process did not answer in {timeout:g} s"))
             raise self.lost
-        return answer.result()
+        return answer.done()
+
+    # a stream that breaks
+
+    def drop(self) -> None:
+        """The stream broke, and another may come: until `rejoined` or `fail` nothing is sent and no time passes."""
+        if self._lost is None and self._away is None:
+            self._away = asyncio.get_running_loop().create_future()
+            self.outages += 1
+        if not self._broke.done():
+            self._broke.set_result(None)
+        if self._pending is not None:
+            self._pending.wake()
+
+    def rejoined(self) -> None:
+        """Another stream carries on."""
+        self.back = time.monotonic()
+        away, self._away = self._away, None
+        if away is not None:
+            away.set_result(None)
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the stream broke and no other has come yet."""
+        return self._away is not None
+
+    async def steady(self) -> None:
+        """Wait until there is a stream. Raises SandboxLost."""
+        while self._away is not None:
+            await asyncio.wait([self._away])
+        if self._lost is not None:
+            raise self._lost
 
     # what the stream brings
 
@@ -188,6 +251,7 @@ class Supervisor:
         self._asked.clear()
         if self._replay is not None:
             self._replay.fail(self._lost)
+        self.rejoined()  # whoever waits for that is told
         if self._pending is not None:
             self._pending.wake()
 

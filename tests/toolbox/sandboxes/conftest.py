@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ import docker
 import pytest
 import pytest_asyncio
 
+from envfarm.k8s.backend import KubernetesBackend
+from envfarm.k8s.config import KubernetesConfig
 from envfarm.toolbox.sandboxes.base import Backend, Limits, Sandbox, SandboxSpec
 from envfarm.toolbox.sandboxes.docker import DockerBackend
 from envfarm.toolbox.sandboxes.local import LocalBackend
@@ -25,14 +28,24 @@ class Variant:
     name: str
     backend: Backend
     spec: SandboxSpec
+    another: Callable[[], Backend]  # a back end like this one, as a farm that starts again has
+    registry: str = ""  # what the names of images begin with
     bash: bool = True  # other shells keep no functions, have no traps on DEBUG and no $'…'
     busybox: bool = False  # every tool is one program, which knows fewer options
     isolated: bool = True  # local shares this machine's files, users and limits, and ends with the farm
+    links: bytes = b""  # interfaces of a sandbox without network besides loopback: a pod's is there, and down
+
+    @property
+    def docker(self) -> bool:
+        """Whether an engine runs the sandboxes, so that a test may look at them there."""
+        return isinstance(self.backend, DockerBackend)
 
 
 def variants() -> list[str]:
-    """gVisor only where the engine offers it."""
+    """gVisor only where the engine offers it, Kubernetes where KUBECONFIG names a cluster."""
     names = ["docker", "docker-busybox", "docker-dash", "local"]
+    if os.environ.get("KUBECONFIG"):
+        names += ["kubernetes", "kubernetes-gvisor"]
     client = docker.from_env()
     try:
         if "runsc" in (client.info().get("Runtimes") or {}):
@@ -61,18 +74,47 @@ def variant(
     base = SandboxSpec(image=docker_base, limits=limits)
     match request.param:
         case "docker":
-            return Variant("docker", DockerBackend(), base)
+            return Variant("docker", DockerBackend(), base, DockerBackend)
         case "docker-busybox":
             spec = base.model_copy(update={"image": docker_busybox})
-            return Variant("docker-busybox", DockerBackend(), spec, bash=False, busybox=True)
+            return Variant("docker-busybox", DockerBackend(), spec, DockerBackend, bash=False, busybox=True)
         case "docker-dash":
             spec = base.model_copy(update={"image": docker_dash})
-            return Variant("docker-dash", DockerBackend(), spec, bash=False)
+            return Variant("docker-dash", DockerBackend(), spec, DockerBackend, bash=False)
         case "docker-gvisor":
-            return Variant("docker-gvisor", DockerBackend(), base.model_copy(update={"isolation": "gvisor"}))
+            spec = base.model_copy(update={"isolation": "gvisor"})
+            return Variant("docker-gvisor", DockerBackend(), spec, DockerBackend)
+        case "kubernetes" | "kubernetes-gvisor":
+            return kubernetes(request.param, base)
         case _:
             root = tmp_path_factory.mktemp("local")
-            return Variant("local", LocalBackend(root), base, isolated=False)
+            return Variant("local", LocalBackend(root), base, lambda: LocalBackend(root), isolated=False)
+
+
+def kubernetes(name: str, base: SandboxSpec) -> Variant:
+    """Pods on the test's cluster. The limit of processes is the kubelet's there, one for all pods."""
+    registry = "localhost:5000/"
+    gvisor = name.endswith("gvisor")
+    # A node of two cores that is asked to set so little aside holds as many as Docker would.
+    config = KubernetesConfig(
+        farm=OWNER,
+        namespace="default",
+        cpu_requests=0.01,
+        memory_requests=0.1,
+        cut_image=f"{registry}envfarm/busybox:1",
+    )
+    limits = base.limits.model_copy(update={"disk_mb": 2000})
+    spec = base.model_copy(
+        update={"image": registry + base.image, "isolation": "gvisor" if gvisor else "runc", "limits": limits}
+    )
+    return Variant(
+        name,
+        KubernetesBackend(config),
+        spec,
+        lambda: KubernetesBackend(config),
+        registry=registry,
+        links=b"" if gvisor else b"eth0\n",
+    )
 
 
 @pytest.fixture
@@ -80,6 +122,14 @@ def isolated(variant: Variant) -> Variant:
     """The variant, for a test that makes no sense on this machine's own files, users and limits."""
     if not variant.isolated:
         pytest.skip("local sandboxes share this machine's files, users and limits, and end with the farm")
+    return variant
+
+
+@pytest.fixture
+def engines(variant: Variant) -> Variant:
+    """The variant, for a test that looks at the container in the engine; tests/k8s does so in a cluster."""
+    if not variant.docker:
+        pytest.skip("no Docker engine runs these sandboxes")
     return variant
 
 

@@ -15,7 +15,7 @@ from .conftest import Start, Variant
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def test_the_engine_enforces_the_limits(isolated: Variant, start: Start, engine: docker.DockerClient) -> None:
+async def test_the_engine_enforces_the_limits(engines: Variant, start: Start, engine: docker.DockerClient) -> None:
     sandbox = await start(limits=Limits(cpus=0.5, memory_mb=300, pids=99))
     host = engine.containers.get(sandbox.id).attrs["HostConfig"]
     assert (host["NanoCpus"], host["Memory"], host["MemorySwap"]) == (500_000_000, 300 << 20, 300 << 20)
@@ -33,7 +33,7 @@ async def test_a_disk_limit_is_asked_for_where_the_driver_can(isolated: Variant,
 
 async def test_there_is_no_network_unless_asked(isolated: Variant, sandbox: Sandbox) -> None:
     interfaces = await sandbox.run("cut -d: -f1 /proc/net/dev | tail -n +3 | tr -d ' ' | grep -v '^lo$'")
-    assert interfaces.stdout == b""
+    assert interfaces.stdout == isolated.links
     assert (await sandbox.run("tail -n +2 /proc/net/route")).stdout == b""
     if isolated.bash:
         connect = "exec 3<>/dev/tcp/1.1.1.1/53 || exec 3<>/dev/tcp/172.17.0.1/22 || getent hosts example.org"
@@ -41,9 +41,9 @@ async def test_there_is_no_network_unless_asked(isolated: Variant, sandbox: Sand
 
 
 async def test_public_sandboxes_do_not_reach_each_other(
-    isolated: Variant, start: Start, engine: docker.DockerClient
+    engines: Variant, start: Start, engine: docker.DockerClient
 ) -> None:
-    if not isolated.bash:
+    if not engines.bash:
         pytest.skip("only bash has /dev/tcp to connect with")
     server, client = await start(network="public"), await start(network="public")
     assert (await client.run("cut -d: -f1 /proc/net/dev")).stdout.count(b"eth0") == 1
@@ -113,19 +113,23 @@ async def test_the_specification_names_user_directory_and_environment(isolated: 
 async def test_the_images_entrypoint_runs_as_a_child(
     isolated: Variant, start: Start, engine: docker.DockerClient
 ) -> None:
-    parent = engine.containers.create(isolated.spec.image, ["true"])
+    parent = engine.containers.create(isolated.spec.image.removeprefix(isolated.registry), ["true"])
     words = '["/bin/sh", "-c", "echo service in $PWD $X > /tmp/started; exec sleep 1000"]'
     image = parent.commit("envfarm-tests/entrypoint", "1", changes=[f"ENTRYPOINT {words}", "WORKDIR /dev", "ENV X=y"])
     parent.remove()
+    name = f"{isolated.registry}envfarm-tests/entrypoint:1"
+    if isolated.registry:
+        image.tag(name)
+        await asyncio.to_thread(engine.images.push, name)
     try:
-        sandbox = await start(image="envfarm-tests/entrypoint:1")
+        sandbox = await start(image=name)
         for _ in range(100):
             if (await sandbox.run("cat /tmp/started")).stdout:
                 break
             await asyncio.sleep(0.1)
         assert len(await sandbox.processes()) == 1
         assert (await sandbox.run("cat /tmp/started; pwd")).stdout == b"service in /dev y\n/dev\n"
-        quiet = await start(image="envfarm-tests/entrypoint:1", entrypoint=False)
+        quiet = await start(image=name, entrypoint=False)
         assert await quiet.processes() == []
         await sandbox.close()
         await quiet.close()

@@ -42,7 +42,7 @@ async def lost(sandbox: Sandbox, call: asyncio.Task[object]) -> SandboxLost:
 
 @pytest.mark.parametrize(("how", "cause"), [("kill", "killed"), ("remove", "removed"), ("stop", "killed")])
 async def test_a_container_that_goes_away(
-    isolated: Variant, start: Start, engine: docker.DockerClient, how: str, cause: str
+    engines: Variant, start: Start, engine: docker.DockerClient, how: str, cause: str
 ) -> None:
     sandbox = await start()
     call = asyncio.create_task(sandbox.run("sleep 100"))
@@ -134,7 +134,7 @@ async def test_a_farm_that_starts_again_takes_its_sandboxes_back(isolated: Varia
     await sandbox.detach()
     with pytest.raises(SandboxLost):
         await running
-    again = DockerBackend()
+    again = isolated.another()
     second = await again.attach(sandbox.id)
     assert second.spec == sandbox.spec
     assert await second.recover("unknown", timeout=10) is None
@@ -158,7 +158,7 @@ async def test_a_command_that_ended_while_no_farm_ran(isolated: Variant, start: 
     with pytest.raises(SandboxLost):
         await running
     await asyncio.sleep(2)
-    again = DockerBackend()
+    again = isolated.another()
     second = await again.attach(sandbox.id)
     helper = await second.recover("three", timeout=10, output_limit=1 << 20)
     assert helper is not None
@@ -177,23 +177,23 @@ async def test_what_the_last_command_left_running_lives_on_after_a_restart(isola
     sandbox = await start()
     await sandbox.run("kept=1; sleep 1000 &", session="agent", command_id="last")
     await sandbox.detach()
-    again = DockerBackend()
+    again = isolated.another()
     second = await again.attach(sandbox.id)
     assert (await second.run("echo $kept; kill -0 $!", session="agent", command_id="next")).exit_code == 0
     await second.detach()
     await again.close()
 
 
-async def test_a_dead_sandbox_cannot_be_attached(isolated: Variant, start: Start, engine: docker.DockerClient) -> None:
+async def test_a_dead_sandbox_cannot_be_attached(engines: Variant, start: Start, engine: docker.DockerClient) -> None:
     sandbox = await start()
     await sandbox.detach()
     await asyncio.to_thread(engine.containers.get(sandbox.id).kill)
     with pytest.raises(SandboxLost) as error:
-        await isolated.backend.attach(sandbox.id)
+        await engines.backend.attach(sandbox.id)
     assert error.value.cause == "killed"
     await sandbox.close()
     with pytest.raises(SandboxLost) as error:
-        await isolated.backend.attach(sandbox.id)
+        await engines.backend.attach(sandbox.id)
     assert error.value.cause == "removed"
 
 
@@ -224,13 +224,13 @@ async def test_a_start_that_is_given_up_leaves_nothing(variant: Variant) -> None
     assert await variant.backend.find(owner) == []
 
 
-async def test_labels_name_owner_and_lease(isolated: Variant, start: Start, engine: docker.DockerClient) -> None:
+async def test_labels_name_owner_and_lease(engines: Variant, start: Start, engine: docker.DockerClient) -> None:
     sandbox = await start()
     assert engine.containers.get(sandbox.id).labels[LEASE] == "own"
 
 
 async def test_an_image_that_is_not_there(isolated: Variant) -> None:
-    spec = isolated.spec.model_copy(update={"image": "envfarm/no-such-image:0"})
+    spec = isolated.spec.model_copy(update={"image": f"{isolated.registry}envfarm/no-such-image:0"})
     with pytest.raises(ImageError, match="no-such-image"):
         await isolated.backend.start(spec, owner=OWNER, lease="none")
     await isolated.backend.close()

@@ -1,7 +1,8 @@
 # The supervisor: the sandbox's main process. It reads frames on standard input and never evaluates a model's text.
-# A frame is a line, `@ OP TOKEN LENGTH LINES SLOT ID`, then LENGTH bytes that end with the token; to bash, which reads
+# A frame is a line, `@ERA OP TOKEN LENGTH LINES SLOT ID`, then LENGTH bytes that end with the token; to bash, which reads
 # faster so, the line is always 128 bytes long. Root in the sandbox can put bytes among them, and take some away:
 # `foreign` gets back into step, and a payload without its token is left for the farm to send again.
+# Only frames of the era that the last `hello` began are taken: what a stream that broke brings late is none of them.
 # What it and its helpers answer are markers on both outputs: RS, `ef:`, TOKEN, `:`, kind, `:`, arguments, newline.
 # Some shells know descriptors of one digit only, so here is who has which:
 #   supervisor   0 frames, 1 and 2 outputs, 7 the pipe of the session that had a command last
@@ -26,6 +27,7 @@ current=- # and the one whose pipe is on 7
 mark=0   # when the last command began
 last=- last_slot=- # the last command that had an id
 taken=-  # the last command
+era=@000000
 tail=???????????????????????? # any token; to look for a certain one that is not there costs bash the length squared
 # lengths that no frame of the farm's has, because no flood of its would end the wait for so much
 long=*:[2-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9]:* longer=*:[0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9]*:*
@@ -251,7 +253,8 @@ serve() {
     set -- $frame
     case $1:$4:$5:$3$6$7 in
     *[!@:0-9a-f-]* | $long | $longer) foreign; continue ;;
-    @:*) ;;
+    "$era":*) ;;
+    @*) [ "$2" = hello ] || { foreign; continue; } ;;
     *) foreign; continue ;;
     esac
     op=$2 token=$3 length=$4 lines=$5 slot=$6 id=$7
@@ -306,7 +309,9 @@ serve() {
         }
       } 2>/dev/null
       rc=$?
-      while read -r line; do case $line in "$token" | "$hello") break ;; esac; done
+      n=0 # a line's end and the token follow the last byte, or some bytes came from elsewhere, or went
+      while read -r line; do case $line in "$token" | "$hello") break ;; '') n=$((n + 1)) ;; *) n=2 ;; esac; done
+      [ "$n$line" = "1$token" ] || rc=75
       say "$token" "s:$rc:$spooled"
       ;;
     missed) say "$token" "s:75:" ;; # a spool that was not answered before this was not taken
@@ -340,7 +345,8 @@ serve() {
       last=- last_slot=-
       [ "$id" = - ] || say "$token" "r:$id"
       ;;
-    hello) # what a farm that starts again must know
+    hello) # what a farm must know that starts again, or whose stream broke
+      era=$1
       found=
       for slot in $slots; do eval "found=\"\$found $slot:\$label_$slot\""; done
       say "$token" "h:$kind:$last:$last_slot$found"

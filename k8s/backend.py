@@ -1,0 +1,308 @@
+"""Sandboxes in the pods of a cluster: made, found, claimed and removed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import re
+import secrets
+from collections.abc import Collection
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from envfarm.k8s import boot, faults, labels
+from envfarm.k8s.claims import Claims
+from envfarm.k8s.client import ApiRefused, ClusterApi
+from envfarm.k8s.config import KubernetesConfig
+from envfarm.k8s.pod import Template, TemplateError, manifest
+from envfarm.k8s.pods import Pod, Pods
+from envfarm.k8s.reaper import Reaper, remove
+from envfarm.k8s.registry import Registry
+from envfarm.k8s.sandbox import KubernetesSandbox
+from envfarm.toolbox.errors import BackendUnavailable, SandboxError, SandboxLost, SandboxSilent, SandboxStartError
+from envfarm.toolbox.sandboxes.base import WARM as WARM_LEASE
+from envfarm.toolbox.sandboxes.base import Sandbox, SandboxInfo, SandboxSpec
+from envfarm.toolbox.sandboxes.held import defaults
+from envfarm.toolbox.sandboxes.shell import Shell
+
+GREETING = 60.0
+"""Seconds in which the main process of a running pod must say that it is ready."""
+TRIES = 3
+"""Pods that a start may use up: one that its node or the scheduler ended before it was ready is replaced."""
+_REPLACED = frozenset({"evicted", "preempted", "node", "removed"})
+_CANDIDATES = 8  # warm pods of other servers that are tried before a new one is made
+
+
+class KubernetesBackend:
+    """Makes pods, and finds those it made before. Raises TemplateError: a template that cannot be used."""
+
+    name = "kubernetes"
+
+    def __init__(self, config: KubernetesConfig | None = None) -> None:
+        self.config = config or KubernetesConfig()
+        self.template = Template.load(self.config.template)
+        _ = self.template.pod
+        self.path = f"/api/v1/namespaces/{self.config.namespace}/pods"
+        self.api = ClusterApi(self.config)
+        self.pods = Pods(self.api, self.path, f"{labels.FARM}={self.config.farm}", index=_offered)
+        self.reaper = Reaper(self.api, self.pods, self.config)
+        self.claims = Claims(self.api, self.pods, self.path, self.config.deadline_seconds)
+        self.registry = Registry(self.config)
+        self._opening = asyncio.Lock()
+        self._open = False
+
+    async def open(self) -> None:
+        """Try the template on the API and read all pods, once. Raises TemplateError, BackendUnavailable, ApiRefused."""
+        async with self._opening:
+            if not self._open:
+                await self._try_template()
+                await self.pods.open()
+                self._open = True
+
+    async def _try_template(self) -> None:
+        """Have the API refuse what it does not know of a pod, which else it would leave out without a word."""
+        spec = SandboxSpec(image="envfarm/template:1", network="public")
+        body = manifest(
+            self.template, self.config, spec, name="envfarm-template", image=spec.image, command=["sh", "-c", "true"],
+            labels={labels.FARM: self.config.farm}, annotations={}, deadline=None,
+        )  # fmt: skip
+        try:
+            await self.api.request("POST", self.path, query={"dryRun": "All", "fieldValidation": "Strict"}, body=body)
+        except ApiRefused as error:
+            if "exceeded quota" in str(error) or error.reason == "AlreadyExists":
+                return
+            if error.status_code == 404:
+                raise TemplateError(str(faults.refused(error, self.config.namespace))) from None
+            raise TemplateError(f"{self.template.name}: {error}; correct that field") from None
+
+    async def start(self, spec: SandboxSpec, *, owner: str, lease: str) -> Sandbox:
+        """Start a pod. Raises SandboxStartError, BackendUnavailable, ImageError."""
+        await self.open()
+        await self.reaper.serve(owner)
+        for left in reversed(range(TRIES)):
+            try:
+                return await self._start(spec, owner, lease)
+            except SandboxLost as error:
+                if error.cause not in _REPLACED or not left:
+                    raise SandboxStartError(f"{spec.image} does not start: {error}", cause=error.cause) from None
+        raise AssertionError
+
+    async def _start(self, spec: SandboxSpec, owner: str, lease: str) -> Sandbox:
+        secret = secrets.token_hex(16)
+        shell = Shell(secret)
+        pod, config = await self._make(spec, owner, lease, secret, shell.hello)
+        sandbox = KubernetesSandbox(self, pod, spec, shell, defaults(spec, config))
+        try:
+            await self._running(pod)
+            await sandbox.attach()
+            assert shell.wire is not None
+            shell.wire.write(boot.program())
+            await sandbox.greet(GREETING)
+            await sandbox.entrypoint(config)
+        except BaseException:
+            await sandbox.close()
+            raise
+        return sandbox
+
+    async def _make(
+        self, spec: SandboxSpec, owner: str, lease: str, secret: str, hello: str
+    ) -> tuple[Pod, dict[str, Any]]:
+        """Create the pod. A caller that is cancelled meanwhile leaves none."""
+        image = await self.registry.image(spec.image)
+        tags = {
+            labels.FARM: self.config.farm,
+            labels.OWNER: labels.value(owner),
+            labels.LEASE: labels.value(lease),
+            labels.STATE: labels.LEASED,
+            labels.KIND: self.template.kind(spec),
+            labels.NETWORK: spec.network,
+        }
+        kept = {key: image.config[key] for key in ("User", "WorkingDir") if image.config.get(key)}
+        annotations = {
+            labels.OWNER: owner,
+            labels.LEASE: lease,
+            labels.SECRET: secret,
+            labels.SPEC: spec.model_dump_json(),
+            labels.IMAGE: orjson.dumps(kept).decode(),
+        }
+        body = manifest(
+            self.template,
+            self.config,
+            spec,
+            name=f"{_slug(owner)}-{secrets.token_hex(6)}",
+            image=image.reference,
+            command=boot.command(hello),
+            labels=tags,
+            annotations=annotations,
+            deadline=None if lease == WARM_LEASE else self.config.deadline_seconds,
+        )
+        creation = asyncio.ensure_future(self._create(body))
+        try:
+            return await asyncio.shield(creation), image.config
+        except asyncio.CancelledError:
+            with contextlib.suppress(SandboxError):
+                await self.remove(await creation)  # the cluster makes it all the same
+            raise
+
+    async def _create(self, body: dict[str, Any]) -> Pod:
+        try:
+            return self.pods.put(await self.api.request("POST", self.path, body=body))
+        except ApiRefused as error:
+            if error.reason != "AlreadyExists":
+                raise faults.refused(error, self.config.namespace) from None
+        # The name is ours alone: a first try arrived, and its answer was lost.
+        return self.pods.put(await self.api.request("GET", f"{self.path}/{body['metadata']['name']}"))
+
+    async def _running(self, pod: Pod) -> None:
+        """Wait for the watch's word that it runs. Raises ImageError, SandboxStartError, SandboxLost."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self.config.start_seconds
+        while True:
+            try:
+                await self.pods.until(
+                    pod.name, faults.scheduled, min(self.config.unschedulable_seconds, until - loop.time())
+                )
+                break
+            except TimeoutError:
+                error = faults.unschedulable(self.pods.get(pod.name))
+                if error is not None or loop.time() >= until:
+                    raise error or faults.slow(self.pods.get(pod.name), self.config.start_seconds) from None
+        try:
+            await self.pods.until(pod.name, faults.started, until - loop.time())
+        except TimeoutError:
+            raise faults.slow(self.pods.get(pod.name), self.config.start_seconds) from None
+
+    async def take(self, spec: SandboxSpec, *, owner: str, lease: str) -> Sandbox | None:
+        """A warm pod of another server of the farm, alive or dead, if there is one. Raises BackendUnavailable."""
+        await self.open()
+        kind = self.template.kind(spec)
+        names = [
+            pod for pod in self.pods.indexed(kind) if pod.labels[labels.OWNER] != labels.value(owner) and pod.running
+        ]
+        for pod in random.sample(names, min(len(names), _CANDIDATES)):
+            await self.reaper.serve(owner)
+            mine = await self.claims.claim(pod, owner=owner, lease=lease)
+            if mine is None:
+                continue
+            try:
+                return await self._attach(mine)
+            except SandboxLost:
+                await self.remove(mine)
+        return None
+
+    async def offer(self, sandbox: Sandbox) -> None:
+        """Let the farm's other servers claim a prepared sandbox while it waits. Raises BackendUnavailable."""
+        assert isinstance(sandbox, KubernetesSandbox)
+        pod = await self.claims.offer(sandbox.pod)
+        if pod is not None:
+            sandbox.pod = pod
+
+    async def claim(self, sandbox: Sandbox, *, owner: str, lease: str) -> bool:
+        """Take a sandbox for a lease; False when another server was quicker. Raises BackendUnavailable."""
+        assert isinstance(sandbox, KubernetesSandbox)
+        with sandbox.changing_hands(owner) as pod:
+            claimed = await self.claims.claim(pod, owner=owner, lease=lease)
+            if claimed is not None:
+                sandbox.pod = claimed
+        return claimed is not None
+
+    async def attach(self, sandbox_id: str) -> Sandbox:
+        """Take back a running pod, with its sessions and its running command. Raises SandboxLost."""
+        try:
+            await self.open()
+            pod = self.pods.get(sandbox_id) or await self._look_up(sandbox_id)
+            return await self._attach(pod)
+        except BackendUnavailable as error:
+            raise SandboxLost(f"the cluster is gone: {error}", cause="engine") from None
+
+    async def _look_up(self, name: str) -> Pod:
+        """A pod that the watch has not shown yet. Raises SandboxLost."""
+        try:
+            raw = await self.api.request("GET", f"{self.path}/{name}")
+        except ApiRefused as error:
+            if error.status_code != 404:
+                raise SandboxLost(f"{name} cannot be taken back: {error}", cause="stream") from None
+            raise SandboxLost("the pod is gone: somebody removed it", cause="removed") from None
+        if raw["metadata"].get("labels", {}).get(labels.FARM) != self.config.farm:
+            raise SandboxLost(f"pod {name} is none of the farm's", cause="removed")
+        return self.pods.put(raw)
+
+    async def _attach(self, pod: Pod) -> Sandbox:
+        if (error := faults.lost(pod)) is not None:
+            raise error
+        try:
+            spec = SandboxSpec.model_validate_json(pod.annotations[labels.SPEC])
+            config = orjson.loads(pod.annotations[labels.IMAGE])
+            sandbox = KubernetesSandbox(self, pod, spec, Shell(pod.annotations[labels.SECRET]), defaults(spec, config))
+        except (ValidationError, KeyError, orjson.JSONDecodeError) as problem:
+            raise SandboxLost(f"{pod.name} cannot be taken back: {problem!r}", cause="stream") from None
+        try:
+            sandbox.shell.hold()
+            await sandbox.attach()
+            await sandbox.resume(sandbox.history)
+        except SandboxSilent:
+            pass  # whoever asks it for something is told, and can end it
+        except (SandboxError, KeyError, ValueError) as problem:
+            await sandbox.detach()
+            if isinstance(problem, SandboxLost | BackendUnavailable):
+                raise
+            raise SandboxLost(f"{pod.name} cannot be taken back: {problem!r}", cause="stream") from None
+        except BaseException:
+            await sandbox.detach()
+            raise
+        return sandbox
+
+    async def find(self, owner: str) -> list[SandboxInfo]:
+        """Every pod of that owner, running or not."""
+        await self.open()
+        return [
+            SandboxInfo(
+                id=pod.name,
+                owner=owner,
+                lease=pod.annotations.get(labels.LEASE, ""),
+                running=pod.running,
+                created=pod.created,
+            )
+            for pod in self.pods
+            if pod.labels.get(labels.OWNER) == labels.value(owner)
+        ]
+
+    async def reap(self, owner: str, *, keep: Collection[str]) -> list[str]:
+        """Remove the owner's pods that are not in `keep`."""
+        doomed = [one.id for one in await self.find(owner) if one.id not in keep]
+        pods = [pod for name in doomed if (pod := self.pods.get(name)) is not None]
+        await asyncio.gather(*(self.remove(pod, warm=pod.labels.get(labels.STATE) == labels.WARM) for pod in pods))
+        return doomed
+
+    async def remove(self, pod: Pod, *, warm: bool = False) -> None:
+        """Remove a pod of ours; one that waited `warm` only while it still is ours. Raises BackendUnavailable."""
+        owner = pod.labels[labels.OWNER]
+        while not await remove(self.api, self.pods, self.config.namespace, pod, exactly=warm):
+            try:
+                now = await self._look_up(pod.name)
+            except SandboxLost:
+                return
+            if now.uid != pod.uid or now.labels.get(labels.OWNER) != owner:
+                return
+            pod = now
+
+    async def close(self) -> None:
+        """Let go of the cluster; pods stay."""
+        async with self._opening:
+            self._open = False
+            await self.reaper.close()
+            await self.pods.close()
+            await self.api.close()
+
+
+def _offered(pod: Pod) -> str | None:
+    """Under which key a pod is to be found: those that wait warm, by what they are."""
+    return pod.labels.get(labels.KIND) if pod.labels.get(labels.STATE) == labels.WARM else None
+
+
+def _slug(owner: str) -> str:
+    """The owner's name as far as it can begin a pod's."""
+    return re.sub(r"[^a-z0-9]+", "-", owner.lower()).strip("-")[:30].rstrip("-") or "envfarm"

@@ -1,0 +1,32 @@
+"""The preflight finds what is in reach, and that nothing is where the network is cut."""
+
+from __future__ import annotations
+
+import pytest
+
+from envfarm.k8s.backend import KubernetesBackend
+from envfarm.k8s.preflight import preflight
+from envfarm.toolbox.sandboxes.base import Isolation, SandboxSpec
+
+NAMES = {"itself", "api", "kubelet", "metadata", "sandbox", "dns", "internet"}
+
+
+@pytest.mark.parametrize("isolation", ["runc", "gvisor"])
+@pytest.mark.parametrize("image", ["base", "busybox"])
+async def test_nothing_is_in_reach_of_a_sandbox_without_network(
+    backend: KubernetesBackend, spec: SandboxSpec, isolation: Isolation, image: str
+) -> None:
+    changes = {"network": "none", "isolation": isolation, "image": f"localhost:5000/envfarm/{image}:1"}
+    findings = await preflight(backend, spec.model_copy(update=changes))
+    assert {one.name for one in findings} == NAMES
+    assert [one for one in findings if not one.ok] == []
+
+
+async def test_what_is_in_reach_is_found(backend: KubernetesBackend, spec: SandboxSpec) -> None:
+    """Pods of this cluster, whose network nobody polices, reach the node and each other."""
+    findings = await preflight(backend, spec)
+    assert {one.name for one in findings} == NAMES - {"internet"}
+    reached = {one.name for one in findings if one.reached}
+    assert {"itself", "api", "kubelet", "sandbox"} <= reached
+    assert not next(one for one in findings if one.name == "kubelet").ok
+    assert await backend.find("preflight") == []
