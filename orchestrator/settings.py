@@ -128,6 +128,10 @@ class Settings(BaseSettings):
         BASE_IMAGES,
         description="a glob of image names in task files to the local image that stands in, when the engine has it",
     )
+    images: Path | None = Field(
+        None,
+        description="table that `envfarm tasks push` wrote, for back ends that build no images",
+    )
     ca_bundle: Path | None = Field(
         None, description="certificates that builds trust besides the image's own; default: SSL_CERT_FILE where set"
     )
@@ -223,7 +227,7 @@ def _read(file: Path) -> dict[str, Any]:
         raise SettingsError(f"{file}: cannot be read: {error}") from None
     _refuse_unknown({key: f"{file}: {key}" for key in values})
     # A folder in the file is meant from where the file lies, not from where envfarm happens to run.
-    for key in ("data", "ca_bundle"):
+    for key in ("data", "images", "ca_bundle"):
         if isinstance(values.get(key), str):
             values[key] = file.parent / values[key]
     if isinstance(values.get("tasks"), list):
