@@ -52,15 +52,15 @@ class KubernetesBackend:
         self.claims = Claims(self.api, self.pods, self.path, self.config.deadline_seconds)
         self.registry = Registry(self.config)
         self._opening = asyncio.Lock()
-        self._open = False
+        self.opened = False
 
     async def open(self) -> None:
         """Try the template on the API and read all pods, once. Raises TemplateError, BackendUnavailable, ApiRefused."""
         async with self._opening:
-            if not self._open:
+            if not self.opened:
                 await self._try_template()
                 await self.pods.open()
-                self._open = True
+                self.opened = True
 
     async def _try_template(self) -> None:
         """Have the API refuse what it does not know of a pod, which else it would leave out without a word."""
@@ -292,7 +292,7 @@ class KubernetesBackend:
     async def close(self) -> None:
         """Let go of the cluster; pods stay."""
         async with self._opening:
-            self._open = False
+            self.opened = False
             await self.reaper.close()
             await self.pods.close()
             await self.api.close()

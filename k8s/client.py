@@ -7,7 +7,7 @@ import logging
 import os
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -109,7 +109,7 @@ class ClusterApi:
             await asyncio.sleep(pause * random.uniform(0.75, 1.25))
             pause = min(2 * pause, _LONGEST)
 
-    async def lines(self, path: str, query: Mapping[str, str], *, silence: float) -> AsyncIterator[bytes]:
+    async def lines(self, path: str, query: Mapping[str, str], *, silence: float) -> AsyncGenerator[bytes, None]:
         """The lines of an answer that goes on, until the server ends it; `silence` is the longest, in seconds.
 
         Raises ApiRefused, ApiDenied, BackendUnavailable.
@@ -198,6 +198,8 @@ class ClusterApi:
         api, self._api = self._api, None
         if api is not None:
             await api.close()
+            for _ in range(3):  # turns of the loop, in which connections that were let go of end
+                await asyncio.sleep(0)
 
 
 async def authorization(api: ApiClient) -> dict[str, str]:

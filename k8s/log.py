@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 from urllib.parse import quote
 
 import aiohttp
@@ -38,7 +39,8 @@ async def _read(client: ApiClient, namespace: str, pod: str, container: str, str
     path = f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod)}/log"
     url = f"{client.configuration.host}{path}?" + "&".join(f"{key}={quote(value)}" for key, value in query)
     try:
-        answer = await client.rest_client.request("GET", url, headers=headers, _request_timeout=_TIMEOUT)
+        request: Any = client.rest_client.request  # which has no types
+        answer = await request("GET", url, headers=headers, _request_timeout=_TIMEOUT)
         data: bytes = await answer.read()
     except (TimeoutError, OSError, aiohttp.ClientError, ApiException) as error:
         raise BackendUnavailable(f"the log of {pod} cannot be read: {error!r}") from None

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -201,9 +202,10 @@ class Pods:
             try:
                 if not self._version:
                     await self._list()
-                async for line in self._api.lines(self._path, self._query(), silence=_SILENCE):
-                    self.watching, pause = True, _FIRST_PAUSE
-                    self._take(orjson.loads(line))
+                async with aclosing(self._api.lines(self._path, self._query(), silence=_SILENCE)) as lines:
+                    async for line in lines:
+                        self.watching, pause = True, _FIRST_PAUSE
+                        self._take(orjson.loads(line))
             except ApiRefused as error:
                 if error.status_code == 410:  # what we saw last is so old that the server has forgotten it
                     self._version = ""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,45 +17,48 @@ from envfarm.k8s.client import ApiRefused, ClusterApi
 from envfarm.k8s.config import KubernetesConfig
 from envfarm.toolbox.sandboxes.base import Limits, SandboxSpec
 
+from ..conftest import Cluster
+from .pods import Pods
+from .proxy import Proxy
+
 NAMESPACE = f"envfarm-tests-{uuid.uuid4().hex[:8]}"
 Open = Callable[..., KubernetesBackend]
 
 
-@dataclass(frozen=True)
-class Cluster:
-    """A cluster that is really there."""
+def kubeconfig(cluster: Cluster, path: Path, *, server: str | None = None, token: str | None = None) -> Path:
+    """Write another kubeconfig for a cluster: at another address, with another account."""
+    named = yaml.safe_load(cluster.kubeconfig.read_text())
+    for one in named["clusters"]:
+        if server is not None:
+            one["cluster"] |= {"server": server, "tls-server-name": "kubernetes"}
+    for one in named["users"]:
+        if token is not None:
+            one["user"] = {"token": token}
+    path.write_text(yaml.safe_dump(named))
+    return path
 
-    kubeconfig: str
-    registry: str
 
-    def config(self, path: Path, *, server: str | None = None, token: str | None = None) -> Path:
-        """Write another kubeconfig for it: at another address, with another account."""
-        named = yaml.safe_load(Path(self.kubeconfig).read_text())
-        for one in named["clusters"]:
-            if server is not None:
-                host = urlsplit(one["cluster"]["server"]).hostname
-                one["cluster"] |= {"server": server, "tls-server-name": host}
-        for one in named["users"]:
-            if token is not None:
-                one["user"] = {"token": token}
-        path.write_text(yaml.safe_dump(named))
-        return path
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def pods(cluster: Cluster, docker_base: str) -> AsyncIterator[Pods]:
+    """Makes pods."""
+    made = Pods(str(cluster.kubeconfig), cluster.push(docker_base))
+    await made.open()
+    yield made
+    await made.close()
 
-    @property
-    def address(self) -> tuple[str, int]:
-        """Where its API server listens."""
-        named = yaml.safe_load(Path(self.kubeconfig).read_text())
-        parts = urlsplit(named["clusters"][0]["cluster"]["server"])
-        return parts.hostname or "127.0.0.1", parts.port or 443
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def proxy(pods: Pods) -> AsyncIterator[Proxy]:
+    """A way to the API server."""
+    parts = urlsplit(pods.api.configuration.host)
+    async with Proxy(parts.hostname or "", parts.port or 443) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Cluster:
-    """The cluster that KUBECONFIG names."""
-    named = os.environ.get("KUBECONFIG")
-    if not named:
-        pytest.skip("KUBECONFIG names no cluster")
-    return Cluster(named, "localhost:5000")
+def busybox(cluster: Cluster, docker_busybox: str) -> str:
+    """The small image, where the cluster's nodes find it."""
+    return cluster.push(docker_busybox)
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +66,7 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     """A namespace of this run's own, gone after it with all that is in it."""
 
     async def request(verb: str, path: str, body: object = None) -> None:
-        api = ClusterApi(KubernetesConfig())
+        api = ClusterApi(KubernetesConfig(kubeconfig=cluster.kubeconfig))
         try:
             await api.request(verb, path, body=body)
         finally:
@@ -78,14 +79,15 @@ def namespace(cluster: Cluster) -> Iterator[str]:
 
 
 @pytest.fixture
-def config(cluster: Cluster, namespace: str) -> KubernetesConfig:
+def config(cluster: Cluster, namespace: str, busybox: str) -> KubernetesConfig:
     """The settings of a farm of the test's own; its node sets so little aside that many pods find room."""
     return KubernetesConfig(
+        kubeconfig=cluster.kubeconfig,
         namespace=namespace,
         farm=f"farm-{uuid.uuid4().hex[:8]}",
         cpu_requests=0.01,
         memory_requests=0.1,
-        cut_image=f"{cluster.registry}/envfarm/busybox:1",
+        cut_image=busybox,
     )
 
 
@@ -101,9 +103,13 @@ async def open_backend(config: KubernetesConfig) -> AsyncIterator[Open]:
     yield make
     last = KubernetesBackend(config)
     await last.open()
+    names = [pod.name for pod in last.pods]
     for pod in last.pods:
         await last.remove(pod)
     for one in [*made, last]:
+        for name in names:  # so that sandboxes which a test left let go of their streams
+            if one.opened:
+                await one.pods.until(name, lambda pod: True if pod is None else None, 30)
         await one.close()
 
 
@@ -114,10 +120,10 @@ def backend(open_backend: Open) -> KubernetesBackend:
 
 
 @pytest.fixture
-def spec(cluster: Cluster) -> SandboxSpec:
+def spec(busybox: str) -> SandboxSpec:
     """A small sandbox."""
     limits = Limits(cpus=0.5, memory_mb=128)
-    return SandboxSpec(image=f"{cluster.registry}/envfarm/busybox:1", limits=limits, network="public")
+    return SandboxSpec(image=busybox, limits=limits, network="public")
 
 
 async def gone(api: ClusterApi, path: str) -> bool:

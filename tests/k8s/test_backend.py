@@ -56,7 +56,7 @@ async def test_limits_and_privileges_reach_the_pod(backend: KubernetesBackend, s
     raw = await backend.api.request("GET", f"{backend.path}/{sandbox.id}")
     [container] = raw["spec"]["containers"]
     assert container["resources"]["limits"] == {"cpu": "500m", "memory": "300Mi", "ephemeral-storage": "200Mi"}
-    assert container["image"].startswith("localhost:5000/envfarm/busybox@sha256:")
+    assert "/envfarm/busybox@sha256:" in container["image"]
     assert not container["securityContext"]["allowPrivilegeEscalation"]
     assert raw["spec"]["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault"
     assert not raw["spec"].get("volumes")  # no token

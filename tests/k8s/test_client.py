@@ -16,7 +16,8 @@ from envfarm.k8s.config import KubernetesConfig
 from envfarm.toolbox.errors import BackendUnavailable
 from envfarm.toolbox.sandboxes.base import SandboxSpec
 
-from .conftest import Cluster, Open
+from ..conftest import Cluster
+from .conftest import Open, kubeconfig
 
 ROLE = [
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["create", "get", "list", "watch", "patch", "delete"]},
@@ -48,7 +49,7 @@ async def account(admin: ClusterApi, cluster: Cluster, namespace: str, tmp_path:
     }
     await admin.request("POST", f"{rbac}/rolebindings", body=binding)
     given = await admin.request("POST", f"{core}/serviceaccounts/farm/token", body={"spec": {"expirationSeconds": 600}})
-    yield cluster.config(tmp_path / "kubeconfig", token=given["status"]["token"])
+    yield kubeconfig(cluster, tmp_path / "kubeconfig", token=given["status"]["token"])
     for one in (f"{rbac}/rolebindings/farm", f"{rbac}/roles/farm", f"{core}/serviceaccounts/farm"):
         with contextlib.suppress(ApiRefused):  # the test removed it
             await admin.request("DELETE", one)
@@ -78,7 +79,7 @@ async def test_credentials_that_were_revoked(
             break
         except ApiRefused:
             await asyncio.sleep(0.1)
-    with pytest.raises(BackendUnavailable, match=r"does not let the farm create .*cannot create resource .*Role"):
+    with pytest.raises(BackendUnavailable, match=r"does not let the farm patch leases: .*; apply the farm's Role"):
         await backend.start(spec, owner="tests", lease="x")
     await admin.request("DELETE", f"/api/v1/namespaces/{namespace}/serviceaccounts/farm")
     for _ in range(150):
@@ -95,7 +96,7 @@ async def test_credentials_that_were_revoked(
 async def test_a_token_that_was_renewed_in_the_file_is_read_again(
     config: KubernetesConfig, cluster: Cluster, account: Path, namespace: str, tmp_path: Path
 ) -> None:
-    file = cluster.config(tmp_path / "renewed", token="expired")
+    file = kubeconfig(cluster, tmp_path / "renewed", token="expired")
     api = ClusterApi(config.model_copy(update={"kubeconfig": file}))
     path = f"/api/v1/namespaces/{namespace}/pods"
     with pytest.raises(ApiDenied, match="expired or revoked"):
@@ -109,7 +110,7 @@ async def test_no_cluster(tmp_path: Path, cluster: Cluster) -> None:
     missing = ClusterApi(KubernetesConfig(kubeconfig=tmp_path / "none"))
     with pytest.raises(BackendUnavailable, match="kubeconfig"):
         await missing.request("GET", "/version")
-    file = cluster.config(tmp_path / "away", server="https://127.0.0.1:1")
+    file = kubeconfig(cluster, tmp_path / "away", server="https://127.0.0.1:1")
     away = ClusterApi(KubernetesConfig(kubeconfig=file, patience=0.5))
     with pytest.raises(BackendUnavailable, match=r"no Kubernetes API answers at https://127.0.0.1:1 .*kubeconfig"):
         await away.request("GET", "/version")

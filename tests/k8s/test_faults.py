@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from typing import Any
 
+import docker
 import pytest
 
 from envfarm.k8s.backend import KubernetesBackend
@@ -12,6 +14,7 @@ from envfarm.k8s.pod import TemplateError
 from envfarm.toolbox.errors import ImageError, SandboxLost, SandboxStartError
 from envfarm.toolbox.sandboxes.base import Limits, Sandbox, SandboxSpec
 
+from ..conftest import Cluster
 from .conftest import Open
 
 
@@ -35,7 +38,7 @@ async def ended(sandbox: Sandbox, command: str = "sleep 100") -> SandboxLost:
 
 async def test_an_image_that_does_not_exist(backend: KubernetesBackend, spec: SandboxSpec) -> None:
     with pytest.raises(ImageError, match=r"no image .*no-such-image.*not found"):
-        await start(backend, spec, image="localhost:5000/envfarm/no-such-image:0")
+        await start(backend, spec, image=spec.image.replace("busybox", "no-such-image"))
     await nothing_is_left(backend)
 
 
@@ -45,9 +48,13 @@ async def test_an_image_whose_name_is_none(backend: KubernetesBackend, spec: San
     await nothing_is_left(backend)
 
 
-async def test_an_image_without_a_shell(backend: KubernetesBackend, spec: SandboxSpec) -> None:
+async def test_an_image_without_a_shell(
+    backend: KubernetesBackend, spec: SandboxSpec, cluster: Cluster, engine: docker.DockerClient
+) -> None:
+    engine.images.build(fileobj=io.BytesIO(b"FROM scratch\nENV A=b\n"), tag="envfarm-tests/empty:1")
+    empty = cluster.push("envfarm-tests/empty:1")
     with pytest.raises(SandboxStartError, match="no such file"):
-        await start(backend, spec, image="localhost:5000/pause:1")
+        await start(backend, spec, image=empty)
     await nothing_is_left(backend)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
+import yaml
 
 from envfarm.k8s import faults
 from envfarm.k8s.backend import KubernetesBackend
@@ -17,71 +18,34 @@ from envfarm.k8s.config import KubernetesConfig
 from envfarm.k8s.pods import Pod
 from envfarm.toolbox.sandboxes.base import SandboxSpec
 
-from .conftest import Cluster, Open
-
-
-class Cut:
-    """A way to the API server that a test can cut and close."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._target = host, port
-        self._open: set[asyncio.StreamWriter] = set()
-        self._server: asyncio.Server | None = None
-        self.port = 0
-
-    async def up(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def down(self) -> None:
-        """Refuse what comes, and cut what is there."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        self.cut()
-
-    def cut(self) -> None:
-        for writer in list(self._open):
-            writer.transport.abort()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        inner, outer = await asyncio.open_connection(*self._target)
-
-        async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-            with contextlib.suppress(OSError):
-                while data := await source.read(1 << 16):
-                    sink.write(data)
-                    await sink.drain()
-            sink.transport.abort()
-
-        self._open |= {writer, outer}
-        await asyncio.gather(copy(reader, outer), copy(inner, writer))
-        self._open -= {writer, outer}
+from ..conftest import Cluster
+from .conftest import Open, kubeconfig
+from .proxy import Proxy
 
 
 @pytest_asyncio.fixture
-async def cut(cluster: Cluster) -> AsyncIterator[Cut]:
-    """That way, open."""
-    way = Cut(*cluster.address)
-    await way.up()
-    yield way
-    await way.down()
+async def cut(cluster: Cluster) -> AsyncIterator[Proxy]:
+    """A way to the API server of this test's own."""
+    server = yaml.safe_load(cluster.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
+    parts = urlsplit(server)
+    async with Proxy(parts.hostname or "", parts.port or 443) as way:
+        yield way
 
 
 @pytest.fixture
-def through(cut: Cut, cluster: Cluster, tmp_path: Path) -> Path:
+def through(cut: Proxy, cluster: Cluster, tmp_path: Path) -> Path:
     """A kubeconfig that leads there."""
-    return cluster.config(tmp_path / "kubeconfig", server=f"https://127.0.0.1:{cut.port}")
+    return kubeconfig(cluster, tmp_path / "kubeconfig", server=cut.url)
 
 
-async def pod(backend: KubernetesBackend, name: str, image: str = "localhost:5000/envfarm/busybox:1") -> None:
+async def pod(backend: KubernetesBackend, name: str) -> None:
     """One more pod of the farm, that nobody holds."""
     body = {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": name, "labels": {"envfarm.io/farm": backend.config.farm, "envfarm.io/owner": "tests"}},
         "spec": {
-            "containers": [{"name": "sandbox", "image": image, "command": ["sleep", "1000"]}],
+            "containers": [{"name": "sandbox", "image": backend.config.cut_image, "command": ["sleep", "1000"]}],
             "terminationGracePeriodSeconds": 0,
         },
     }
@@ -110,7 +74,7 @@ async def test_what_others_make_and_remove_is_seen(backend: KubernetesBackend, o
 
 
 async def test_a_connection_that_is_cut_loses_nothing(
-    backend: KubernetesBackend, open_backend: Open, cut: Cut, through: Path
+    cut: Proxy, through: Path, backend: KubernetesBackend, open_backend: Open
 ) -> None:
     watcher = open_backend(kubeconfig=through)
     await watcher.open()
@@ -122,32 +86,30 @@ async def test_a_connection_that_is_cut_loses_nothing(
 
 
 async def test_an_api_server_that_is_away_and_comes_back(
-    backend: KubernetesBackend, open_backend: Open, cut: Cut, through: Path, spec: SandboxSpec
+    cut: Proxy, through: Path, backend: KubernetesBackend, open_backend: Open, spec: SandboxSpec
 ) -> None:
     watcher = open_backend(kubeconfig=through, patience=60)
     await watcher.open()
-    await cut.down()
-    await pod(backend, "meanwhile")
-    starting = asyncio.create_task(watcher.start(spec, owner="tests", lease="x"))
-    await asyncio.sleep(1.5)
-    assert watcher.pods.get("meanwhile") is None
-    await cut.up()
+    async with cut.outage():
+        await pod(backend, "meanwhile")
+        starting = asyncio.create_task(watcher.start(spec, owner="tests", lease="x"))
+        await asyncio.sleep(1.5)
+        assert watcher.pods.get("meanwhile") is None
     await watcher.pods.until("meanwhile", there, 30)
     assert (await (await starting).run("echo fine")).stdout == b"fine\n"
 
 
 async def test_a_version_that_the_server_has_forgotten_is_read_anew(
-    backend: KubernetesBackend, open_backend: Open, cut: Cut, through: Path
+    cut: Proxy, through: Path, backend: KubernetesBackend, open_backend: Open
 ) -> None:
     watcher = open_backend(kubeconfig=through)
     await watcher.open()
     await pod(backend, "before")
     await watcher.pods.until("before", there, 30)
-    await cut.down()
-    await backend.api.request("DELETE", f"{backend.path}/before")
-    await pod(backend, "after")
-    watcher.pods._version = "1"  # as after hours: the server answers 410
-    await cut.up()
+    async with cut.outage():
+        await backend.api.request("DELETE", f"{backend.path}/before")
+        await pod(backend, "after")
+        watcher.pods._version = "1"  # as after hours: the server answers 410
     await watcher.pods.until("after", there, 30)
     await watcher.pods.until("before", missing, 30)
     assert watcher.pods.lists == 2
@@ -173,7 +135,7 @@ async def test_a_farm_sees_its_own_pods_only(backend: KubernetesBackend, open_ba
 
 
 async def test_many_pods_are_read_in_pages(config: KubernetesConfig, backend: KubernetesBackend) -> None:
-    await asyncio.gather(*(pod(backend, f"many-{number}", "localhost:5000/pause:1") for number in range(12)))
+    await asyncio.gather(*(pod(backend, f"many-{number}") for number in range(12)))
     api = ClusterApi(config)
     page = await api.request("GET", backend.path, query={"limit": "5", "labelSelector": "envfarm.io/farm"})
     assert page["metadata"]["continue"]  # so the server does page

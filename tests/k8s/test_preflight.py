@@ -8,15 +8,21 @@ from envfarm.k8s.backend import KubernetesBackend
 from envfarm.k8s.preflight import preflight
 from envfarm.toolbox.sandboxes.base import Isolation, SandboxSpec
 
+from ..conftest import Cluster
+
 NAMES = {"itself", "api", "kubelet", "metadata", "sandbox", "dns", "internet"}
 
 
 @pytest.mark.parametrize("isolation", ["runc", "gvisor"])
 @pytest.mark.parametrize("image", ["base", "busybox"])
 async def test_nothing_is_in_reach_of_a_sandbox_without_network(
-    backend: KubernetesBackend, spec: SandboxSpec, isolation: Isolation, image: str
+    backend: KubernetesBackend, cluster: Cluster, docker_base: str, spec: SandboxSpec, isolation: Isolation, image: str
 ) -> None:
-    changes = {"network": "none", "isolation": isolation, "image": f"localhost:5000/envfarm/{image}:1"}
+    if isolation == "gvisor" and not cluster.gvisor:
+        pytest.skip("the cluster offers no gVisor")
+    changes = {"network": "none", "isolation": isolation}
+    if image == "base":
+        changes["image"] = cluster.push(docker_base)
     findings = await preflight(backend, spec.model_copy(update=changes))
     assert {one.name for one in findings} == NAMES
     assert [one for one in findings if not one.ok] == []

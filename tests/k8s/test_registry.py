@@ -11,7 +11,7 @@ import pytest
 from envfarm.k8s.config import KubernetesConfig
 from envfarm.k8s.registry import Name, Registry
 
-from .conftest import Cluster
+from ..conftest import Cluster
 
 
 @pytest.mark.parametrize(
@@ -27,9 +27,9 @@ def test_names_are_read_as_docker_reads_them(reference: str, host: str, path: st
     assert Name.parse(reference) == Name(host, path, tag)
 
 
-async def test_the_configuration_and_the_digest(cluster: Cluster, engine: docker.DockerClient) -> None:
+async def test_the_configuration_and_the_digest(cluster: Cluster, busybox: str, engine: docker.DockerClient) -> None:
     name = f"{cluster.registry}/envfarm-tests/config:1"
-    made = engine.containers.create(f"{cluster.registry}/envfarm/busybox:1", ["true"])
+    made = engine.containers.create(busybox, ["true"])
     made.commit(name.rpartition(":")[0], "1", changes=["USER nobody", "WORKDIR /srv", 'ENTRYPOINT ["/bin/a", "b"]'])
     made.remove()
     await asyncio.to_thread(engine.images.push, name)
@@ -42,10 +42,11 @@ async def test_the_configuration_and_the_digest(cluster: Cluster, engine: docker
     engine.images.remove(name, force=True)
 
 
-@pytest.mark.parametrize("name", ["localhost:5000/envfarm/none:1", "localhost:1/a:1", "no-such-host.invalid/a"])
+@pytest.mark.parametrize("name", ["{}/envfarm/none:1", "localhost:1/a:1", "no-such-host.invalid/a"])
 async def test_an_image_that_no_registry_describes_is_used_as_it_is(
     cluster: Cluster, name: str, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
+    name = name.format(cluster.registry)
     registry = Registry(KubernetesConfig(registry_auth=tmp_path / "none.json"))
     for _ in range(3):
         image = await registry.image(name)

@@ -76,6 +76,7 @@ async def _send_part(shell: Shell, data: bytes, more: bool) -> tuple[bytes, str]
     assert wire is not None
     head = shell.head("spool", token, len(data), ident="a" if more else "-")
     frame = head + data + f"\n{token}\n".encode()
+    shell.owed = len(frame)
     chunks = [frame[start : start + _CHUNK] for start in range(0, len(frame), _CHUNK)]
     try:
         while chunks and shell.wire is wire:  # what belongs to a stream that broke does not go on in the next
@@ -87,6 +88,8 @@ async def _send_part(shell: Shell, data: bytes, more: bool) -> tuple[bytes, str]
         wire.write(b"".join(chunks))  # the frame goes whole all the same
         shell.abandon_spool(token, answer)
         raise
+    finally:
+        shell.owed = 0
     code, _, path = rest.partition(b":")
     return code, path.decode()
 

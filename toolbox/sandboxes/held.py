@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from envfarm.toolbox.errors import BackendUnavailable, ForkUnsupported, SandboxLost
+from envfarm.toolbox.errors import BackendUnavailable, ForkUnsupported, SandboxLost, SandboxSilent
 from envfarm.toolbox.sandboxes import files, scripts
 from envfarm.toolbox.sandboxes.base import OUTPUT_LIMIT, ExecResult, Output, Sandbox, SandboxSpec, as_left
 from envfarm.toolbox.sandboxes.replay import History
@@ -257,6 +257,10 @@ class HeldSandbox:
                 self.shell.hold()
                 await self.shell.rejoin(await self.stream(), self.history)
                 return
+            except SandboxSilent as problem:  # the stream may lead nowhere yet: another one has to be tried
+                if self.shell.is_lost or loop.time() > deadline:
+                    error = problem
+                    break
             except BackendUnavailable as problem:
                 if loop.time() > deadline:
                     error = SandboxLost(

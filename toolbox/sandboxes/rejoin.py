@@ -6,12 +6,12 @@ import asyncio
 import secrets
 from collections.abc import Iterable, Mapping
 
-from envfarm.toolbox.errors import BackendUnavailable
+from envfarm.toolbox.errors import BackendUnavailable, SandboxSilent
 from envfarm.toolbox.sandboxes.base import OUTPUT_LIMIT
 from envfarm.toolbox.sandboxes.replay import History, Replay
 from envfarm.toolbox.sandboxes.session import Pending, Session
 from envfarm.toolbox.sandboxes.stream import PREFIX
-from envfarm.toolbox.sandboxes.supervisor import Supervisor, Wire
+from envfarm.toolbox.sandboxes.supervisor import BLANK, HEADER, Supervisor, Wire
 
 
 class Rejoin(Supervisor):
@@ -87,7 +87,7 @@ class Rejoin(Supervisor):
         assert self.wire is not None
         self.era = f"@{secrets.token_hex(3)}"
         frame = self.frame("hello", self._token)
-        self.wire.write(frame)
+        self.wire.write(self._fill() + frame)
         if not await self.waited(replay.answer, None, frame):
             raise BackendUnavailable("the stream to the sandbox broke again")
         replay.answer.result()  # raises what was lost meanwhile
@@ -100,6 +100,14 @@ class Rejoin(Supervisor):
             raise BackendUnavailable("the stream to the sandbox broke again")
         return replay
 
+    def _fill(self) -> bytes:
+        """Blank lines for what a frame that was cut may still lack, so that nobody has to wait for a silence."""
+        pending = self._pending
+        owed = max(self.owed, 0 if pending is None or pending.began else len(pending.frame))
+        if not owed:
+            return b""
+        return BLANK * (owed // HEADER + 1) + self.hello.encode() + b"\n" + BLANK  # which the greeting would be part of
+
     async def resume(self, history: History) -> list[Session]:
         """Take over a supervisor that an earlier farm started; returns its sessions.
 
@@ -108,7 +116,11 @@ class Rejoin(Supervisor):
         """
         if self._replay is None:
             self._hold()
-        replay = await self._greeted(history)
+        try:
+            replay = await self._greeted(history)
+        except SandboxSilent as silent:
+            self.fail(silent)
+            raise
         head, *labels = replay.answer.result().split()
         kind, last, slot = head.decode().split(":")
         self.kind = "bash" if kind == "bash" else "sh"
@@ -137,7 +149,10 @@ class Rejoin(Supervisor):
         self.wire = wire
         replay = await self._greeted(history)
         past = replay.past
-        beyond = {stream: None if replay.merged else self.reader.beyond(stream, past[stream]) for stream in (1, 2)}
+        beyond = {
+            stream: None if replay.merged else self.reader.beyond(stream, past[stream], drops_cr=replay.drops_cr)
+            for stream in (1, 2)
+        }
         if self._pending is not None:
             self._pending.resent = 0
             self.blurred += None in beyond.values()

@@ -26,6 +26,7 @@ class Replay:
         self._live = {1: bytearray(), 2: bytearray()}
         self.past = {1: b"", 2: b""}
         self.merged = False
+        self.drops_cr = False  # the log shows CRLF as LF
         self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     def add(self, stream: int, data: bytes) -> None:
@@ -34,7 +35,7 @@ class Replay:
         ends = [_end(held, self._needle) for held in self._live.values()]
         if min(ends) >= 0 and not self.answer.done():
             start = self._live[1].find(self._needle) + len(self._needle)
-            self.answer.set_result(bytes(self._live[1][start : ends[0] - 1]).partition(b":")[2])
+            self.answer.set_result(bytes(self._live[1][start : ends[0]]).strip().partition(b":")[2])
 
     def fail(self, error: SandboxLost) -> None:
         """The stream is gone."""
@@ -50,6 +51,7 @@ class Replay:
             if self.merged:
                 logged = merged.split(logged[1])
             ends = {stream: _end(data, self._needle) for stream, data in logged.items()}
+            self.drops_cr = ends[1] > 0 and not logged[1].endswith(b"\r\n", 0, ends[1])
             if not any(logged.values()) or min(ends.values()) >= 0:
                 break
             await asyncio.sleep(_PAUSE)

@@ -95,9 +95,10 @@ class Shell(Rejoin):
             result = await self._result(token, pending, session.slot, timeout)
             if not pending.died:
                 return result
-            tries -= outages == self.outages  # that a stream broke says nothing about the sandbox's shells
             session.live = False
-            session.restore = session.ready
+            if outages == self.outages:  # else it is no fault of the shell's, which may never have been asked to start
+                tries -= 1
+                session.restore = session.ready
             if pending.began or result.timed_out:
                 result.session_ended = True
                 return result

@@ -124,22 +124,32 @@ class Reader:
         self.sinks: dict[int, Capture | None] = {1: None, 2: None}
         self._held = {1: b"", 2: b""}
         self._total = {1: 0, 2: 0}
-        self._anchors = {1: (b"", 0), 2: (b"", 0)}  # the last marker's line, and how many bytes had come at its end
+        self._pairs = {1: 0, 2: 0}  # of CR and LF
+        self._cr = {1: False, 2: False}  # the last byte was a CR
+        self._anchors = {1: (b"", 0, 0), 2: (b"", 0, 0)}  # the last marker's line, bytes and pairs up to its end
 
     def restart(self, stream: int) -> None:
         """Begin anew with a stream, before its first byte."""
-        self._held[stream], self._total[stream], self._anchors[stream] = b"", 0, (b"", 0)
+        self._held[stream], self._total[stream], self._pairs[stream] = b"", 0, 0
+        self._cr[stream], self._anchors[stream] = False, (b"", 0, 0)
         self.sinks[stream] = None
 
-    def beyond(self, stream: int, logged: bytes) -> bytes | None:
-        """What a log holds of a stream beyond the bytes that came; None when it no longer holds the last marker."""
-        line, at = self._anchors[stream]
+    def beyond(self, stream: int, logged: bytes, *, drops_cr: bool) -> bytes | None:
+        """What a log holds of a stream beyond the bytes that came; None when it no longer holds the last marker.
+
+        `drops_cr` says that it holds LF for each CRLF.
+        """
+        line, at, pairs = self._anchors[stream]
+        since = self._total[stream] - at
+        if drops_cr:
+            line = line.replace(b"\r\n", b"\n")
+            since -= self._pairs[stream] - pairs
         start = logged.find(line) if line else -1
-        return None if start < 0 else logged[start + len(line) + self._total[stream] - at :]
+        return None if start < 0 else logged[start + len(line) + since :]
 
     def feed(self, stream: int, data: bytes) -> None:
         """Take the next bytes of a stream."""
-        self._total[stream] += len(data)
+        self._count(stream, data)
         held = self._held[stream]
         if held:
             data = held + data
@@ -157,7 +167,7 @@ class Reader:
                 self._put(stream, data[start:at])
                 token, kind, rest = self._parts(data[at + len(PREFIX) : end])
                 start = search = end + 1
-                self._anchor(stream, data[at:start], len(data) - start)
+                self._anchor(stream, data[at:start], data[start:])
                 if (handler := self.handlers.get(token)) is not None:
                     handler(stream, kind, rest)
             elif len(data) - at < _LONGEST:
@@ -169,9 +179,15 @@ class Reader:
         if keep:
             self._held[stream] = data[len(data) - keep :]
 
-    def _anchor(self, stream: int, line: bytes, after: int) -> None:
+    def _count(self, stream: int, data: bytes) -> None:
+        self._total[stream] += len(data)
+        self._pairs[stream] += data.count(b"\r\n") + (self._cr[stream] and data[:1] == b"\n")
+        self._cr[stream] = data[-1:] == b"\r"
+
+    def _anchor(self, stream: int, line: bytes, after: bytes) -> None:
         if line != self._anchors[stream][0]:  # of what is said twice a log shows the first one first
-            self._anchors[stream] = line, self._total[stream] - after
+            pairs = self._pairs[stream] - after.count(b"\r\n")
+            self._anchors[stream] = line, self._total[stream] - len(after), pairs
 
     def flush(self, stream: int) -> None:
         """Give out what was held back as the possible beginning of a marker."""

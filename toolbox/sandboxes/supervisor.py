@@ -58,6 +58,7 @@ class Supervisor:
         self.wire: Wire | None = None
         self.secret = secret
         self.era = FIRST_ERA  # of the frames: the supervisor takes those of the last `hello` only
+        self.owed = 0  # bytes of a frame that is sent in pieces, and not answered
         self.outages = 0  # how often the stream broke
         self.back = 0.0  # when it was there again, by the monotonic clock
         self._count = secrets.randbits(32)  # so that two processes of the farm hardly ever use a token twice
@@ -122,12 +123,15 @@ class Supervisor:
         return frame[:start] + self.era.encode() + frame[start + len(self.era) :] if frame else frame
 
     def send(self, frame: bytes) -> None:
-        """Send one frame. Raises SandboxLost."""
+        """Send one frame, on a stream that is there: what matters is sent again on the next. Raises SandboxLost."""
+        if self._away is None:
+            self._write(frame)
+
+    def _write(self, frame: bytes) -> None:
         if self._lost is not None:
             raise self._lost
         assert self.wire is not None
-        if self._away is None:
-            self.wire.write(frame)
+        self.wire.write(frame)
 
     async def ask(
         self, op: str, slot: object = "-", ident: str = "-", *, timeout: float | None = None
@@ -177,15 +181,22 @@ class Supervisor:
         `timeout` is in seconds, ANSWER when it is None. A caller that is cancelled leaves the future to be waited for.
         While the stream is broken no time passes. Raises SandboxSilent when nothing comes, SandboxLost.
         """
-        while not await self.waited(answer, timeout, again):
-            await self.steady()
-            again = self.current(again)
-            if again and not answer.done():
-                self.send(again)
+        try:
+            while not await self.waited(answer, timeout, again):
+                await self.steady()
+                again = self.current(again)
+                if again and not answer.done():
+                    self.send(again)
+        except SandboxSilent as silent:
+            self.fail(silent)
+            raise self.lost from None
         return answer.result()
 
     async def waited(self, answer: asyncio.Future[Answer], timeout: float | None, again: bytes) -> bool:
-        """Wait for an answer on this stream; False when it broke before one came. Raises SandboxSilent, SandboxLost."""
+        """Wait for an answer on this stream; False when it broke before one came.
+
+        Raises SandboxSilent, which ends nothing yet, and SandboxLost.
+        """
         either: list[asyncio.Future[Any]] = [answer, self._broke]
         timeout = left = ANSWER if timeout is None else timeout
         for pause, lines in FLOODS if again else ():
@@ -194,10 +205,9 @@ class Supervisor:
             left -= pause
             greeting = self.frame("hello", self.token())  # for the case that somebody else's began an era
             # Twice, because what stands before the first may take it for more of itself.
-            self.send(BLANK * lines + self.hello.encode() + b"\n" + (greeting + again) * 2)
+            self._write(BLANK * lines + self.hello.encode() + b"\n" + (greeting + again) * 2)
         if not (await asyncio.wait(either, timeout=left, return_when=asyncio.FIRST_COMPLETED))[0]:
-            self.fail(SandboxSilent(f"the sandbox's main process did not answer in {timeout:g} s"))
-            raise self.lost
+            raise SandboxSilent(f"the sandbox's main process did not answer in {timeout:g} s")
         return answer.done()
 
     # a stream that breaks

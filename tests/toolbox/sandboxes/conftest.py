@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from envfarm.k8s.config import KubernetesConfig
 from envfarm.toolbox.sandboxes.base import Backend, Limits, Sandbox, SandboxSpec
 from envfarm.toolbox.sandboxes.docker import DockerBackend
 from envfarm.toolbox.sandboxes.local import LocalBackend
+
+from ...conftest import Cluster
 
 OWNER = f"tests-{uuid.uuid4().hex[:12]}"
 Start = Callable[..., Awaitable[Sandbox]]
@@ -42,10 +43,8 @@ class Variant:
 
 
 def variants() -> list[str]:
-    """gVisor only where the engine offers it, Kubernetes where KUBECONFIG names a cluster."""
-    names = ["docker", "docker-busybox", "docker-dash", "local"]
-    if os.environ.get("KUBECONFIG"):
-        names += ["kubernetes", "kubernetes-gvisor"]
+    """gVisor only where the engine offers it."""
+    names = ["docker", "docker-busybox", "docker-dash", "local", "kubernetes", "kubernetes-gvisor"]
     client = docker.from_env()
     try:
         if "runsc" in (client.info().get("Runtimes") or {}):
@@ -85,34 +84,36 @@ def variant(
             spec = base.model_copy(update={"isolation": "gvisor"})
             return Variant("docker-gvisor", DockerBackend(), spec, DockerBackend)
         case "kubernetes" | "kubernetes-gvisor":
-            return kubernetes(request.param, base)
+            return kubernetes(request.param, base, request.getfixturevalue("cluster"))
         case _:
             root = tmp_path_factory.mktemp("local")
             return Variant("local", LocalBackend(root), base, lambda: LocalBackend(root), isolated=False)
 
 
-def kubernetes(name: str, base: SandboxSpec) -> Variant:
+def kubernetes(name: str, base: SandboxSpec, cluster: Cluster) -> Variant:
     """Pods on the test's cluster. The limit of processes is the kubelet's there, one for all pods."""
-    registry = "localhost:5000/"
     gvisor = name.endswith("gvisor")
+    if gvisor and not cluster.gvisor:
+        pytest.skip("the cluster offers no gVisor")
     # A node of two cores that is asked to set so little aside holds as many as Docker would.
     config = KubernetesConfig(
-        farm=OWNER,
+        kubeconfig=cluster.kubeconfig,
         namespace="default",
+        farm=OWNER,
         cpu_requests=0.01,
         memory_requests=0.1,
-        cut_image=f"{registry}envfarm/busybox:1",
+        cut_image=cluster.push("envfarm/busybox:1"),
     )
     limits = base.limits.model_copy(update={"disk_mb": 2000})
     spec = base.model_copy(
-        update={"image": registry + base.image, "isolation": "gvisor" if gvisor else "runc", "limits": limits}
+        update={"image": cluster.push(base.image), "isolation": "gvisor" if gvisor else "runc", "limits": limits}
     )
     return Variant(
         name,
         KubernetesBackend(config),
         spec,
         lambda: KubernetesBackend(config),
-        registry=registry,
+        registry=f"{cluster.registry}/",
         links=b"" if gvisor else b"eth0\n",
     )
 

@@ -349,7 +349,9 @@ serve() {
       era=$1
       found=
       for slot in $slots; do eval "found=\"\$found $slot:\$label_$slot\""; done
-      say "$token" "h:$kind:$last:$last_slot$found"
+      # Some logs drop the CR of a CRLF; this one shows whether they do.
+      printf '\036ef:%s:h:%s\r\n' "$token" "$kind:$last:$last_slot$found"
+      printf '\036ef:%s:h:%s\r\n' "$token" "$kind:$last:$last_slot$found" >&2
       ;;
     esac
   done
