@@ -119,10 +119,14 @@ class ClusterApi:
                 if response.status >= 300:
                     raise self._refusal(response.status, await response.read(), "GET", path)
                 rest = b""
-                async for chunk in response.content.iter_any():
-                    *whole, rest = (rest + chunk).split(b"\n")
-                    for line in whole:
-                        yield line
+                try:
+                    async for chunk in response.content.iter_any():
+                        *whole, rest = (rest + chunk).split(b"\n")
+                        for line in whole:
+                            yield line
+                finally:
+                    if response.connection is not None and response.connection.transport is not None:
+                        response.connection.transport.abort()  # a farewell could outlive the loop
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise self.away(error) from None
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import orjson
 
 from envfarm.k8s.client import ApiRefused, ClusterApi
-from envfarm.toolbox.errors import SandboxError
+from envfarm.toolbox.errors import FarmError, SandboxError
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +158,7 @@ class Pods:
                 return
             try:
                 verdict = judge(pod)
-            except SandboxError as error:
+            except FarmError as error:
                 answer.set_exception(error)
                 return
             if verdict is not None:

@@ -21,16 +21,19 @@ _SELF = "itself"
 
 # A refusal is an answer: whoever refuses was reached.
 _PROBE = r"""
+newline='
+'
 probe() {
   if command -v bash >/dev/null 2>&1; then
     said=$(timeout %(seconds)d bash -c "exec 3<>/dev/tcp/$2/$3" 2>&1) && said=connected
   elif command -v python3 >/dev/null 2>&1; then
     said=$(python3 -c "import socket; socket.create_connection(('$2', $3), %(seconds)d)" 2>&1) && said=connected
   elif command -v nc >/dev/null 2>&1; then
-    said=$(nc -v -w %(seconds)d "$2" "$3" </dev/null 2>&1) && said=connected
+    said=$(nc -w %(seconds)d "$2" "$3" </dev/null 2>&1) && said=connected
   else
     said='no bash, python3 or nc to try with'
   fi
+  said=${said%%%%"$newline"*}
   case $said in
     connected|*refused*) echo "$1 reached $said" ;;
     'no bash'*) echo "$1 unknown $said" ;;
