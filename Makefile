@@ -1,7 +1,7 @@
 # `make` says what there is. Every target finds or starts what it needs and is quick the second time.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install engine images gvisor cluster cluster-down kwok packages demo test lint bench clean
+.PHONY: help install engine images gvisor cluster cluster-down kwok packages image demo demo-cluster test lint bench clean
 ENVFARM := .venv/bin/envfarm
 ARGS ?=
 
@@ -35,6 +35,13 @@ packages:
 demo: ## Play every sample task over HTTP and show one table
 	@$(MAKE) --no-print-directory -j2 install images
 	@.venv/bin/python -m envfarm.orchestrator.demo
+
+image: images ## Build the orchestrator's image, envfarm/orchestrator:1
+	@scripts/image.sh
+
+demo-cluster: ## The same in a cluster: deploy the farm there, push the tasks, play them against its Service
+	@$(MAKE) --no-print-directory -j3 install images cluster
+	@scripts/demo-cluster.sh
 
 test: ## Run all tests, on real Docker, gVisor, Kubernetes and PostgreSQL (ARGS= for pytest)
 	@$(MAKE) --no-print-directory -j4 install images gvisor packages cluster

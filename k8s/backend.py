@@ -7,7 +7,7 @@ import contextlib
 import random
 import re
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import orjson
@@ -37,12 +37,17 @@ _CANDIDATES = 8  # warm pods of other servers that are tried before a new one is
 
 
 class KubernetesBackend:
-    """Makes pods, and finds those it made before. Raises TemplateError: a template that cannot be used."""
+    """Makes pods, and finds those it made before. Raises TemplateError: a template that cannot be used.
+
+    `images` are configurations of images that need not be read from their registries.
+    """
 
     name = "kubernetes"
     sandbox_class = KubernetesSandbox
 
-    def __init__(self, config: KubernetesConfig | None = None) -> None:
+    def __init__(
+        self, config: KubernetesConfig | None = None, *, images: Mapping[str, dict[str, Any]] | None = None
+    ) -> None:
         self.config = config or KubernetesConfig()
         self.template = Template.load(self.config.template)
         _ = self.template.pod
@@ -51,7 +56,7 @@ class KubernetesBackend:
         self.pods = Pods(self.api, self.path, f"{labels.FARM}={self.config.farm}", index=_offered)
         self.reaper = Reaper(self.api, self.pods, self.config)
         self.claims = Claims(self.api, self.pods, self.path, self.config.deadline_seconds)
-        self.registry = Registry(self.config)
+        self.registry = Registry(self.config, images)
         self._opening = asyncio.Lock()
         self.opened = False
 

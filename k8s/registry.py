@@ -7,6 +7,7 @@ import base64
 import logging
 import platform
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,9 +66,13 @@ class Name:
 
 
 class Registry:
-    """Reads configurations, each digest's once. What a registry does not give is not asked for again for a minute."""
+    """Reads configurations, each digest's once; those in `known` were told to us, by reference, and are not read.
 
-    def __init__(self, config: KubernetesConfig) -> None:
+    What a registry does not give is not asked for again for a minute.
+    """
+
+    def __init__(self, config: KubernetesConfig, known: Mapping[str, dict[str, Any]] | None = None) -> None:
+        self._known = dict(known or {})
         self._plain = config.plain_http
         self._auth = config.registry_auth or Path.home() / ".docker/config.json"
         self._configs: dict[str, dict[str, Any]] = {}  # by digest
@@ -77,6 +82,8 @@ class Registry:
 
     async def image(self, reference: str) -> Image:
         """What a pod should name, and the image's configuration. Never raises for a registry's sake."""
+        if reference in self._known:
+            return Image(reference, self._known[reference])
         known = self._tags.get(reference)
         if known is not None and asyncio.get_running_loop().time() - known[0] < _REMEMBER:
             return known[1]

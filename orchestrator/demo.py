@@ -1,4 +1,7 @@
-"""`make demo`: every task built, played by its solution and by doing nothing over HTTP, and one episode replayed."""
+"""`make demo`: every task built, played by its solution and by doing nothing over HTTP, and one episode replayed.
+
+With the setting `url` (`make demo-cluster`) the server there plays them; images are built here for the replay.
+"""
 
 from __future__ import annotations
 
@@ -133,10 +136,8 @@ async def demo(settings: Settings) -> bool:
             _say(row.failure())
     sound = sum(row.sound for row in rows)
     _say(f"{sound} of {len(rows)} tasks are sound, in {time.monotonic() - started:.0f} s")
-    _say(
-        f"{settings.data.absolute()}: builds/ (their logs), artifacts/ (diffs, reports, outputs), "
-        "envfarm.db (see `envfarm episodes list`)"
-    )
+    kept = "" if settings.url else ", artifacts/ (diffs, reports, outputs), envfarm.db (see `envfarm episodes list`)"
+    _say(f"{settings.data.absolute()}: builds/ (their logs){kept}")
     return sound == len(rows) > 0 and same and not broken
 
 
@@ -243,7 +244,9 @@ def _show(rows: Sequence[Row]) -> None:
 
 
 def _engine(settings: Settings) -> str:
-    """Which engine it is, in words."""
+    """Where it is played, in words."""
+    if settings.url:
+        return f"the server at {settings.url}"
     if settings.backend != "docker":
         return f"the {settings.backend} back end"
     with closing(engine(settings)) as findings:

@@ -22,11 +22,13 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from envfarm.k8s.config import KubernetesConfig
 from envfarm.orchestrator.errors import SettingsError
 from envfarm.toolbox.explain import Place, dotted, explain
 from envfarm.toolbox.sandboxes.base import Isolation
 
 PREFIX = "ENVFARM_"
+INSIDE = "__"  # between a table's name and a key of it, in a variable
 FILE = "envfarm.toml"
 CONFIG = "ENVFARM_CONFIG"  # names another file than ./envfarm.toml
 
@@ -79,6 +81,11 @@ def _pairs(value: Any) -> Any:
     return {key.strip(): item.strip() for key, _, item in pairs}
 
 
+def _table(value: Any) -> Any:
+    """A table with values of several kinds: as an environment variable writes it, JSON."""
+    return _json(value) if isinstance(value, str) else value
+
+
 def _store(url: str | None) -> str | None:
     """The databases that there is a driver for; what follows the scheme may be a password, so it is not shown."""
     if url is not None and url.partition("://")[0] not in _DRIVERS | dict.fromkeys(_DRIVERS.values(), ""):
@@ -114,10 +121,15 @@ class Settings(BaseSettings):
     )
     token: SecretStr | None = Field(None, description="bearer token that the commands send")
     body_limit: int = Field(8 << 20, ge=1024, description="bytes of a request's body")
-    backend: Literal["docker", "local", "simulated"] = Field("docker", description="what runs the sandboxes")
+    backend: Literal["docker", "kubernetes", "local", "simulated"] = Field(
+        "docker", description="what runs the sandboxes"
+    )
     docker_url: str | None = Field(
         None,
         description="engine's address, `unix:///FILE` or `tcp://HOST:PORT`; default: DOCKER_HOST, else local",
+    )
+    kubernetes: Annotated[KubernetesConfig, NoDecode, BeforeValidator(_table)] = Field(
+        KubernetesConfig(), description="table of what the Kubernetes back end is told"
     )
     isolation: Isolation = Field("runc", description="of tasks that ask for none: `runc` or `gvisor`")
     network: Literal["none", "public"] = Field("none", description="of tasks that ask for none: `none` or `public`")
@@ -127,6 +139,10 @@ class Settings(BaseSettings):
     base_images: Annotated[dict[str, str], NoDecode, BeforeValidator(_pairs)] = Field(
         BASE_IMAGES,
         description="a glob of image names in task files to the local image that stands in, when the engine has it",
+    )
+    images: Path | None = Field(
+        None,
+        description="table that `envfarm tasks push` wrote, for back ends that build no images",
     )
     ca_bundle: Path | None = Field(
         None, description="certificates that builds trust besides the image's own; default: SSL_CERT_FILE where set"
@@ -191,7 +207,7 @@ def load(flags: Mapping[str, Any] | None = None) -> Loaded:
         values = _read(file)
         sources.append((values, {key: str(file) for key in values}))
     _refuse_unknown({name[len(PREFIX) :].lower(): name for name in _variables()}, PREFIX)
-    values = EnvSettingsSource(Settings)()
+    values = EnvSettingsSource(Settings, env_nested_delimiter=INSIDE)()
     sources.append((values, {key: f"{PREFIX}{key.upper()}" for key in values}))
     values = {key: value for key, value in (flags or {}).items() if value is not None}
     _refuse_unknown({key: f"--{key.replace('_', '-')}" for key in values})
@@ -223,7 +239,7 @@ def _read(file: Path) -> dict[str, Any]:
         raise SettingsError(f"{file}: cannot be read: {error}") from None
     _refuse_unknown({key: f"{file}: {key}" for key in values})
     # A folder in the file is meant from where the file lies, not from where envfarm happens to run.
-    for key in ("data", "ca_bundle"):
+    for key in ("data", "images", "ca_bundle"):
         if isinstance(values.get(key), str):
             values[key] = file.parent / values[key]
     if isinstance(values.get("tasks"), list):
@@ -238,7 +254,7 @@ def _variables() -> list[str]:
 def _refuse_unknown(names: Mapping[str, str], prefix: str = "") -> None:
     known = list(Settings.model_fields)
     for key, shown in names.items():
-        if key in known:
+        if key.partition(INSIDE)[0] in known:
             continue
         near = difflib.get_close_matches(key, known, 1, 0.5)
         hint = prefix + near[0].upper() if near and prefix else near[0] if near else None

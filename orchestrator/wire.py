@@ -16,6 +16,7 @@ from envfarm.orchestrator.play import Player
 from envfarm.orchestrator.settings import Settings
 from envfarm.orchestrator.store.store import Store
 from envfarm.tasks.images import TaskImages
+from envfarm.tasks.pushed import PushedImages, PushedTable
 from envfarm.tasks.registry import Registry, samples
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.artifacts import Artifacts
@@ -46,6 +47,10 @@ def open_backend(settings: Settings) -> Backend:
         from envfarm.toolbox.sandboxes.simulated import SimulatedBackend
 
         return SimulatedBackend()
+    if settings.backend == "kubernetes":
+        from envfarm.k8s.backend import KubernetesBackend
+
+        return KubernetesBackend(settings.kubernetes, images=open_pushed(settings).images)
     from envfarm.toolbox.sandboxes.docker import DockerBackend
 
     return DockerBackend(settings.docker_url)
@@ -80,6 +85,9 @@ async def open_builder(settings: Settings) -> AsyncIterator[DockerImages]:
 @asynccontextmanager
 async def open_images(settings: Settings) -> AsyncIterator[Images]:
     """What gives tasks their images; builds under way are stopped at the end of the block."""
+    if settings.backend == "kubernetes":
+        yield PushedImages(open_pushed(settings))
+        return
     if settings.backend != "docker":
         yield HostImages()
         return
@@ -92,6 +100,11 @@ async def open_player(settings: Settings, use: str) -> AsyncIterator[Player]:
     """What plays episodes in this process for a command; `use` as in `owned_backend`. Raises BackendUnavailable."""
     async with owned_backend(settings, use) as (backend, label), open_images(settings) as images:
         yield Player(backend, images, open_artifacts(settings), owner=label)
+
+
+def open_pushed(settings: Settings) -> PushedTable:
+    """The images that were pushed for the tasks: none where no table is named. Raises ImageError."""
+    return PushedTable.read(settings.images) if settings.images else PushedTable()
 
 
 def open_artifacts(settings: Settings) -> Artifacts:

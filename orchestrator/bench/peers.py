@@ -8,13 +8,16 @@ import json
 import sys
 import tarfile
 import time
-from collections.abc import Iterator
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import docker
+import kubernetes
+import kubernetes.stream
 from docker.models.containers import Container
 
 from envfarm.orchestrator.bench.report import median
@@ -130,3 +133,35 @@ async def _command(*argv: str) -> bytes:
     if process.returncode:
         raise PeerFailed(f"{' '.join(argv)}: exit status {process.returncode}: {stderr.decode()[-500:]}")
     return stdout
+
+
+def pod_exec(namespace: str, pod: str, container: str, rounds: int) -> list[float]:
+    """Seconds of each exec of `true` into a pod with the official client, a WebSocket for each, as peers do it."""
+    kubernetes.config.load_kube_config()
+    api = kubernetes.client.CoreV1Api()
+    times = []
+    for _ in range(rounds):
+        begin = time.perf_counter()
+        kubernetes.stream.stream(
+            api.connect_get_namespaced_pod_exec, pod, namespace, container=container, command=["true"],
+            stdin=False, stdout=True, stderr=True, tty=False,
+        )  # fmt: skip
+        times.append(time.perf_counter() - begin)
+    return times
+
+
+async def kubectl_create(namespace: str, pods: Sequence[dict[str, Any]]) -> float:
+    """Seconds from `kubectl create` of all pods until `kubectl wait` has seen all of them ready."""
+    items = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(pods)})
+    begin = time.perf_counter()
+    await _kubectl(items, "create", "-n", namespace, "-f", "-")
+    names = [f"pod/{pod['metadata']['name']}" for pod in pods]
+    await _kubectl("", "wait", "-n", namespace, "--for=condition=Ready", "--timeout=300s", *names)
+    return time.perf_counter() - begin
+
+
+async def _kubectl(text: str, *words: str) -> None:
+    process = await asyncio.create_subprocess_exec("kubectl", *words, stdin=PIPE, stdout=DEVNULL)
+    await process.communicate(text.encode())
+    if process.returncode:
+        raise PeerFailed(f"kubectl {words[0]} ended with {process.returncode}")

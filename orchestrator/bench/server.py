@@ -46,14 +46,16 @@ class BenchServer:
 
 
 @asynccontextmanager
-async def bench_server(*, isolation: str = "runc", **settings: str | int) -> AsyncIterator[BenchServer]:
+async def bench_server(
+    *, isolation: str = "runc", image: str = BASE, **settings: str | int | float
+) -> AsyncIterator[BenchServer]:
     """Start `envfarm serve` on a free port with a data folder of its own; `settings` are its settings.
 
     Raises BenchFailed with what the server said.
     """
     with tempfile.TemporaryDirectory(prefix="envfarm-bench-") as name:
         root = Path(name)
-        _write_task(root / "tasks" / TASK, isolation)
+        _write_task(root / "tasks" / TASK, isolation, image)
         chosen = {"data": root / "data", "port": 0, "tasks": root / "tasks", "samples": "false", **settings}
         environment = {**os.environ, **{f"ENVFARM_{key.upper()}": str(value) for key, value in chosen.items()}}
         log = root / "log"
@@ -71,10 +73,10 @@ async def bench_server(*, isolation: str = "runc", **settings: str | int) -> Asy
                 await process.wait()
 
 
-def _write_task(folder: Path, isolation: str) -> None:
+def _write_task(folder: Path, isolation: str, image: str) -> None:
     for name in ("tests", "environment"):
         (folder / name).mkdir(parents=True)
-    (folder / "task.toml").write_text(_TASK_TOML.format(image=BASE, isolation=isolation))
+    (folder / "task.toml").write_text(_TASK_TOML.format(image=image, isolation=isolation))
     (folder / "instruction.md").write_text("Run what you are told.\n")
     (folder / "tests" / "test.sh").write_text("echo 1 > /logs/verifier/reward.txt\n")
 
