@@ -138,7 +138,7 @@ def _pod(backend: KubernetesBackend, number: int) -> dict[str, Any]:
     )
 
 
-def _settings(namespace: str) -> dict[str, str | int | float]:
+def _settings(namespace: str) -> dict[str, Any]:
     return {"backend": "kubernetes", "kubernetes__namespace": namespace, "kubernetes__cpu_requests": 0.01,
             "kubernetes__memory_requests": 0.02, "capacity": 8}  # fmt: skip
 
