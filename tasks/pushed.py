@@ -67,6 +67,7 @@ class PushedImages:
     """Gives tasks the images of the table, by digest; implements `Images` of envfarm.envs.base.
 
     A task's folder stands for its images by its digest: one that changed since has none, and is never played in others.
+    Images that its task.toml names, and that nothing is built from, the cluster pulls by that name.
     """
 
     def __init__(self, table: PushedTable) -> None:
@@ -81,7 +82,7 @@ class PushedImages:
         return self._find(task).verifier
 
     def _find(self, task: Task) -> PushedTask:
-        found = self._table.tasks.get(task.digest)
+        found = self._table.tasks.get(task.digest) or _named(task)
         if found is not None:
             return found
         other = any(one.task == task.id for one in self._table.tasks.values())
@@ -90,3 +91,11 @@ class PushedImages:
             f"task {task.id}: {what}: run `envfarm tasks push REGISTRY {task.id}` and give the server the table that "
             "it writes (setting images)"
         )
+
+
+def _named(task: Task) -> PushedTask | None:
+    """The images of a task that needs no build."""
+    agent, verifier = task.config.environment.docker_image, task.config.verifier.environment
+    if not agent or (task.path / "tests" / "Dockerfile").is_file():
+        return None
+    return PushedTask(task=task.id, agent=agent, verifier=(verifier and verifier.docker_image) or agent)
