@@ -9,6 +9,7 @@ set -euo pipefail
 
 version=$(awk '$1 == "k8s.io/kubernetes" { print $2; exit }' "$root/scripts/cluster/go.mod")
 made=$cache/cluster-bin
+kwok=$installed/kwok-$(awk '$2 == "sigs.k8s.io/kwok" { print $3; exit }' "$root/scripts/cluster/kwok/go.mod")
 
 # packaged: unpacked and not installed, for installing would start an etcd and a registry as services of this machine.
 packaged() {
@@ -52,9 +53,8 @@ build() {
   ln -s containerd "$made/ctr"
   go_end
   as_root mkdir -p "$installed"
-  as_root rm -rf "$bin" "$bin.new"
-  as_root cp -r --no-preserve ownership "$made" "$bin.new"
-  as_root mv "$bin.new" "$bin" # whole or not at all
+  as_root cp -r --no-preserve ownership "$made" "$bin.$$"
+  as_root mv -T "$bin.$$" "$bin" 2>/dev/null || as_root rm -rf "$bin.$$" # whole or not at all; another checkout may have been first
   rm -rf "$made"
   say "cluster: built in $((SECONDS - started)) s"
 }
@@ -62,15 +62,16 @@ build() {
 # kwok: nodes and pods that are only played, for benchmarks of many.
 kwok() {
   go_begin
-  if [ ! -x "$bin/kwok" ]; then
+  if [ ! -x "$kwok" ]; then
     need_disk "$cache" 3 "building kwok"
     say "cluster: building kwok"
     cd "$root/scripts/cluster/kwok"
     quietly cluster-kwok.log go_ build -ldflags "-s -w" -o "$cache/kwok" sigs.k8s.io/kwok/cmd/kwok
-    as_root install -D -m 755 "$cache/kwok" "$bin/kwok"
+    as_root install -D -m 755 "$cache/kwok" "$kwok"
     rm "$cache/kwok"
   fi
   go_end
+  say "cluster: kwok is $kwok"
 }
 
 for program in openssl iptables ip; do
