@@ -52,6 +52,7 @@ up_kind() {
 up_own() {
   local began=$SECONDS
   if ! [ "$(node alive 2>/dev/null)" = yes ]; then
+    node alone
     "$root/scripts/cluster/build.sh"
     node up
     say "cluster: up in $((SECONDS - began)) s"

@@ -96,6 +96,16 @@ pause_image() {
   tar -C "$folder" -c manifest.json config.json layer.tar | "$bin/ctr" -a "$run/containerd.sock" -n k8s.io images import --local - >>"$state/logs/containerd.log" 2>&1
 }
 
+# alone: addresses, bridge and packet filter are one for the machine, so a second cluster's end would be the first one's.
+alone() {
+  local file other
+  for file in /run/envfarm/*/state; do
+    other=$(cat "$file" 2>/dev/null) || continue
+    [ "$other" = "$state" ] || ! (state=$other && pid_of kubelet >/dev/null) ||
+      die "a disposable cluster of $other runs on this machine already: set ENVFARM_CLUSTER=$other"
+  done
+}
+
 dead() { ! pid_of etcd >/dev/null && ! pid_of apiserver >/dev/null && ! pid_of containerd >/dev/null; }
 
 up() {
@@ -195,8 +205,10 @@ case $verb in
     for name in "${programs[@]}"; do pid_of "$name" >/dev/null || exit 0; done
     works kubelet && echo yes
     ;;
+  alone) alone ;;
   up | down)
     flock 9
+    alone
     "$verb"
     ;;
   kill) kill_ "$1" ;;
