@@ -52,6 +52,7 @@ up_kind() {
 up_own() {
   local began=$SECONDS
   if ! [ "$(node alive 2>/dev/null)" = yes ]; then
+    node alone
     "$root/scripts/cluster/build.sh"
     node up
     say "cluster: up in $((SECONDS - began)) s"
@@ -97,6 +98,7 @@ case $verb in
   kubectl) kubectl_ --kubeconfig "${KUBECONFIG:-$config}" "$@" ;;
   kill | start | restart)
     [[ " ${programs[*]} " = *" ${1:-} "* ]] || die "no program ${1:-} to $verb: there are ${programs[*]}"
+    [ -e "$state/complete" ] || die "there is no cluster of our own in $state: scripts/cluster.sh starts one"
     node "$verb" "$1"
     ;;
   *) die "no verb $verb: there are up, down, push, kubectl, kill, start and restart" ;;

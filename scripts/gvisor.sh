@@ -26,9 +26,9 @@ sources() {
   rm -rf "$cache/gvisor"
   cp -r "$root/scripts/gvisor" "$cache/gvisor"
   cd "$cache/gvisor"
-  go_ mod vendor
+  go_ mod vendor || return
   sed -i 's/return shim.BootstrapParams{}, fmt.Errorf("failed to set OOM Score on shim: %w", err)/log.L.WithError(err).Debug("OOM score")/' $file
-  grep -q 'Debug("OOM score")' $file || die "gVisor's shim is no longer as scripts/gvisor.sh changes it: see $file"
+  grep 'Debug("OOM score")' $file || { echo "gVisor's shim is no longer as scripts/gvisor.sh changes it: see $file" && return 1; }
 }
 
 build() {

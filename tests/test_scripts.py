@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,50 @@ def test_a_cluster_that_answers_is_left_alone(cluster: Any) -> None:
     assert "starting" not in said
     assert "building" not in said
     assert cluster.kubectl("get", "namespace", "default", "-o", "jsonpath={.metadata.uid}") == before
+
+
+def test_a_program_of_the_cluster_that_was_killed_starts_again(cluster: Any) -> None:
+    if not cluster.programs:
+        pytest.skip("the cluster is somebody else's")
+    cluster.kill("controllers")
+    cluster.start("controllers")
+    assert "starting" not in run(ROOT / "scripts/cluster.sh")
+
+
+def test_a_cluster_begins_anew_when_all_of_it_died_and_leaves_nothing(cluster: Any) -> None:
+    """A second one, in namespaces of its own, which also end what it forgets."""
+    if os.geteuid() != 0 or not cluster.programs:
+        pytest.skip("only root can start a second cluster, with the first one's programs")
+    folder = Path(tempfile.mkdtemp(prefix="cluster-", dir="/tmp"))  # short: a socket's path has at most 107 bytes
+    programs = os.readlink(Path(os.environ.get("ENVFARM_CLUSTER", "/var/lib/envfarm/cluster")) / "bin")
+    said = subprocess.run(
+        ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
+         "bash", "-euc", SECOND, "bash", ROOT / "scripts/cluster/node.sh"],
+        env={**os.environ, "ENVFARM_CLUSTER": f"{folder}/state", "BIN": programs},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True,
+    )  # fmt: skip
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert said.stderr.count("cluster: starting") == 2
+    assert said.stdout.split("left:\n")[1] == ""
+    assert list(folder.iterdir()) == []
+    folder.rmdir()
+
+
+SECOND = """
+ip link set lo up
+mkdir -p /var/lib/kubelet && mount -t tmpfs none /var/lib/kubelet
+mounts=$(wc -l </proc/mounts)
+"$1" up
+for name in etcd apiserver containerd; do "$1" kill $name; done
+"$1" up
+"$1" down
+echo left:
+for table in nat filter mangle; do iptables -t $table -S | grep -v '^-P' || true; done
+ip -o link | grep -v ' lo: ' || true
+find /sys/fs/cgroup -maxdepth 2 -name "envfarm-cluster-$(printf %s "$ENVFARM_CLUSTER" | sha256sum | cut -c1-8)"
+ps -e -o args= | grep "$ENVFARM_CLUSTER" | grep -v grep || true
+[ "$(wc -l </proc/mounts)" -le "$mounts" ] || cat /proc/mounts
+"""
 
 
 def test_a_kubeconfig_that_leads_nowhere_is_an_error(cluster: Any, tmp_path: Path) -> None:

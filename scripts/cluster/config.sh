@@ -87,6 +87,7 @@ configure() {
   mkdir -p "$state" && ln -sfn "$bin" "$state/bin"
   mkdir -p "$state"/{pki,logs,cni,registries/"$registry",registry,kubelet} "$run"
   chmod 755 "$state" "$state/logs" "$run"
+  echo "$state" >"$run/state"
   openssl req -x509 -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 365 -subj /CN=envfarm-cluster \
     -keyout "$state/pki/ca.key" -out "$state/pki/ca.crt" 2>/dev/null
   openssl ecparam -genkey -name prime256v1 -noout -out "$state/pki/accounts.key"

@@ -93,7 +93,17 @@ pause_image() {
   printf '{"architecture":"%s","os":"linux","config":{"Entrypoint":["/pause"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' \
     "$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')" "$(sha256sum <"$folder/layer.tar" | cut -d ' ' -f 1)" >"$folder/config.json"
   printf '[{"Config":"config.json","RepoTags":["%s"],"Layers":["layer.tar"]}]' "$pause" >"$folder/manifest.json"
-  tar -C "$folder" -c manifest.json config.json layer.tar | "$bin/ctr" -a "$run/containerd.sock" -n k8s.io images import --local - >/dev/null
+  tar -C "$folder" -c manifest.json config.json layer.tar | "$bin/ctr" -a "$run/containerd.sock" -n k8s.io images import --local - >>"$state/logs/containerd.log" 2>&1
+}
+
+# alone: addresses, bridge and packet filter are one for the machine, so a second cluster's end would be the first one's.
+alone() {
+  local file other
+  for file in /run/envfarm/*/state; do
+    other=$(cat "$file" 2>/dev/null) || continue
+    [ "$other" = "$state" ] || ! (state=$other && pid_of kubelet >/dev/null) ||
+      die "a disposable cluster of $other runs on this machine already: set ENVFARM_CLUSTER=$other"
+  done
 }
 
 dead() { ! pid_of etcd >/dev/null && ! pid_of apiserver >/dev/null && ! pid_of containerd >/dev/null; }
@@ -141,15 +151,18 @@ forget_rules() {
   done
 }
 
-# end_pods: their processes are all in the cluster's own group, and their shims name its socket.
+# pod_processes: a pod's are all below the cluster's own group, and its shim names the cluster's socket.
+pod_processes() {
+  pgrep -f -- "-namespace k8s.io .*-address $run/containerd.sock" || true
+  find /sys/fs/cgroup -path "*/$group/*" -name cgroup.procs -exec cat {} + 2>/dev/null || true # groups vanish meanwhile
+}
+
 end_pods() {
-  local pids tries=100
-  pids=$(pgrep -f -- "containerd-shim-[^ ]* .*-address $run/containerd.sock" || true)
-  [ -z "$pids" ] || kill -9 $pids 2>/dev/null || true
-  while pids=$(find /sys/fs/cgroup -path "*/$group/*" -name cgroup.procs -exec cat {} + 2>/dev/null | sort -u) && [ -n "$pids" ]; do
-    kill -9 $pids 2>/dev/null || true
+  local pids tries=200
+  while pids=$(pod_processes | sort -u) && [ -n "$pids" ]; do
+    xargs kill -9 <<<"$pids" 2>/dev/null || true
     tries=$((tries - 1))
-    [ "$tries" -gt 0 ] || die "some processes of pods cannot be ended: $(echo $pids)"
+    [ "$tries" -gt 0 ] || die "some processes of pods cannot be ended: $(xargs <<<"$pids")"
     sleep 0.05
   done
   find /sys/fs/cgroup -depth -type d \( -path "*/$group" -o -path "*/$group/*" \) -exec rmdir {} + 2>/dev/null || true
@@ -192,8 +205,10 @@ case $verb in
     for name in "${programs[@]}"; do pid_of "$name" >/dev/null || exit 0; done
     works kubelet && echo yes
     ;;
+  alone) alone ;;
   up | down)
     flock 9
+    alone
     "$verb"
     ;;
   kill) kill_ "$1" ;;
