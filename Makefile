@@ -44,7 +44,7 @@ demo-cluster: ## The same in a cluster: deploy the farm there, push the tasks, p
 	@scripts/demo-cluster.sh
 
 test: ## Run all tests, on real Docker, gVisor, Kubernetes and PostgreSQL (ARGS= for pytest)
-	@$(MAKE) --no-print-directory -j4 install images gvisor packages cluster
+	@$(MAKE) --no-print-directory -j4 install image gvisor packages cluster
 	@.venv/bin/python -m pytest -n 3 --dist loadfile --durations 20 $(ARGS)
 
 lint: install ## Check style and types
