@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import random
 import resource
+import ssl
 from collections.abc import AsyncIterator
 
 import pytest
@@ -75,8 +76,7 @@ async def test_no_server_and_no_permission(pods: Pods, sandbox: PodSandbox) -> N
         await attach(api, pods.namespace, sandbox.id, NAME, lambda *_: None, lambda: None)
     await api.close()
     api = await pods.connect()
-    api.rest_client.ssl_context = type(api.rest_client.ssl_context)()  # one without the client's certificate
-    api.rest_client.ssl_context.load_verify_locations(api.configuration.ssl_ca_cert)
+    api.rest_client.ssl_context = ssl.create_default_context(cafile=api.configuration.ssl_ca_cert)  # no certificate
     with pytest.raises(BackendUnavailable, match="refuses get and create of pods/attach"):
         await attach(api, pods.namespace, sandbox.id, NAME, lambda *_: None, lambda: None)
     await api.close()

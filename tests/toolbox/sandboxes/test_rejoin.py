@@ -114,9 +114,9 @@ async def test_in_mid_output(sandbox: DockerSandbox, relay: Relay, session: str 
     assert (await sandbox.run("cat /tmp/once; rm /tmp/once")).stdout == b"once\n"
 
 
-@pytest.mark.parametrize("at", [10, 150, 300, 1_000, 700_000, 2_900_000])
+@pytest.mark.parametrize("at", [10, 150, 300, 1_000, 70_000, 290_000])
 async def test_in_mid_input(sandbox: DockerSandbox, relay: Relay, at: int) -> None:
-    data = random.Random(at).randbytes(3_000_000)
+    data = random.Random(at).randbytes(300_000)
     relay.left = at
     result = await sandbox.run("echo once >>/tmp/once; md5sum", stdin=data, session="input", timeout=120)
     relay.left = None
