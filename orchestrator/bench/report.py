@@ -68,13 +68,14 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-_BEGIN, _END = "<!-- results -->\n", "<!-- end of results -->"
+_BEGIN, _END = "<!-- results: {name} -->\n", "<!-- end of results -->"
 
 
-def replace_table(page: Path, rows: Sequence[Row]) -> None:
-    """Put the rows where a page's last results stand. Raises BadRequest when it has no place for them."""
-    before, begin, rest = page.read_text().partition(_BEGIN)
+def replace_table(page: Path, rows: Sequence[Row], name: str = "all") -> None:
+    """Put the rows where a page has a benchmark's last results. Raises BadRequest when it has no place for them."""
+    place = _BEGIN.format(name=name)
+    before, begin, rest = page.read_text().partition(place)
     _, end, after = rest.partition(_END)
     if not begin or not end:
-        raise BadRequest(f"{page}: has no lines `{_BEGIN.strip()}` and `{_END}` for the results to stand between")
+        raise BadRequest(f"{page}: has no lines `{place.strip()}` and `{_END}` for the results to stand between")
     page.write_text(f"{before}{begin}\n{markdown(rows)}\n\n{end}{after}")

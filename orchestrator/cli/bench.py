@@ -51,4 +51,4 @@ def bench(
     if into is not None:
         from envfarm.orchestrator.bench.report import replace_table
 
-        replace_table(into, rows)
+        replace_table(into, rows, name)

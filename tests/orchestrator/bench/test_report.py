@@ -29,7 +29,9 @@ async def test_each_call_is_timed() -> None:
 
 def test_results_replace_those_of_the_last_run_and_nothing_else(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("before\n<!-- results -->\nold\n<!-- end of results -->\nafter\n")
+    page.write_text(
+        "before\n<!-- results: pods -->\nothers\n<!-- end of results -->\n<!-- results: all -->\nold\n<!-- end of results -->\nafter\n"
+    )
     for ours in (4.0, 2.0):
         replace_table(page, [row("step", "ms", ours, 50.0, "docker exec")])
     text = page.read_text()
@@ -38,6 +40,7 @@ def test_results_replace_those_of_the_last_run_and_nothing_else(tmp_path: Path) 
     assert text.count("| step | ms |") == 1
     assert "| step | ms | 2 | 50 | docker exec | 25 |" in text
     assert "old" not in text
+    assert "others" in text
 
 
 def test_a_page_without_a_place_for_results_is_refused(tmp_path: Path) -> None:
@@ -48,7 +51,7 @@ def test_a_page_without_a_place_for_results_is_refused(tmp_path: Path) -> None:
     assert page.read_text() == "nothing\n"
 
 
-def test_the_projects_page_has_its_place() -> None:
+def test_the_projects_page_has_its_places() -> None:
     page = Path(__file__).parents[3] / "docs/benchmarks.md"
-    assert "<!-- results -->\n" in page.read_text()
+    assert all(f"<!-- results: {name} -->\n" in page.read_text() for name in ("all", "pods", "cluster"))
     assert markdown([]).count("\n") == 1

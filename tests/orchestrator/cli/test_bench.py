@@ -8,7 +8,7 @@ from typing import Any
 
 def test_an_unknown_benchmark_is_named_with_those_there_are(cli: Any) -> None:
     said = cli("bench", "speed", code=2).stderr
-    for name in ("step", "start", "churn", "fork", "steps"):
+    for name in ("step", "start", "churn", "fork", "steps", "pods", "cluster"):
         assert name in said
 
 
