@@ -135,6 +135,7 @@ class Settings(BaseSettings):
     network: Literal["none", "public"] = Field("none", description="of tasks that ask for none: `none` or `public`")
     capacity: int = Field(32, ge=1, description="sandboxes that may live at once")
     warm: int = Field(1, ge=0, description="idle sandboxes kept ready for each image in use")
+    starts: int = Field(16, ge=1, description="sandboxes that are started at once; a cluster takes more")
     queue: int = Field(10_000, ge=0, description="episodes of a run that may wait for a sandbox")
     base_images: Annotated[dict[str, str], NoDecode, BeforeValidator(_pairs)] = Field(
         BASE_IMAGES,

@@ -134,7 +134,12 @@ async def open_farm(settings: Settings) -> AsyncIterator[Farm]:
         stack.callback(identity.release)
         backend = open_backend(settings)
         toolbox = Toolbox(
-            backend, owner=identity.owner, warm=settings.warm, capacity=settings.capacity, queue=settings.queue
+            backend,
+            owner=identity.owner,
+            warm=settings.warm,
+            capacity=settings.capacity,
+            queue=settings.queue,
+            starts=settings.starts,
         )
         farm = Farm(
             store=Store(settings.database_url),

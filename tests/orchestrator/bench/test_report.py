@@ -30,7 +30,8 @@ async def test_each_call_is_timed() -> None:
 def test_results_replace_those_of_the_last_run_and_nothing_else(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
-        "before\n<!-- results: pods -->\nothers\n<!-- end of results -->\n<!-- results: all -->\nold\n<!-- end of results -->\nafter\n"
+        "before\n<!-- results: pods -->\nothers\n<!-- end of results -->\n"
+        "<!-- results: all -->\nold\n<!-- end of results -->\nafter\n"
     )
     for ours in (4.0, 2.0):
         replace_table(page, [row("step", "ms", ours, 50.0, "docker exec")])
