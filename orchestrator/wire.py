@@ -96,7 +96,7 @@ async def open_player(settings: Settings, use: str) -> AsyncIterator[Player]:
 
 def open_artifacts(settings: Settings) -> Artifacts:
     """The folder of artefacts."""
-    return Artifacts(settings.data / "artifacts")
+    return Artifacts(settings.artifacts or settings.data / "artifacts")
 
 
 def roots(settings: Settings) -> list[Path]:
@@ -147,4 +147,7 @@ def farm_settings(settings: Settings) -> FarmSettings:
         episode_timeout=settings.episode_timeout,
         output_limit=settings.output_limit,
         kept_outputs=settings.kept_outputs,
+        takeover=settings.takeover,
+        takeover_seconds=settings.takeover_seconds,
+        advertise=settings.advertise,
     )

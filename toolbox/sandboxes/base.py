@@ -189,6 +189,15 @@ class Backend(Protocol):
         Raises SandboxLost.
         """
 
+    async def place(self) -> str | None:
+        """Where its sandboxes are: equal for servers that reach each other's; None where they end with the server.
+
+        Raises BackendUnavailable.
+        """
+
+    async def claim(self, sandbox: Sandbox, *, owner: str, lease: str) -> bool:
+        """Have a sandbox for a lease; False when another server took it first. Raises BackendUnavailable."""
+
     async def find(self, owner: str) -> list[SandboxInfo]:
         """Every sandbox of that owner, running or not."""
 

@@ -239,6 +239,15 @@ class DockerBackend:
         err = await self.api.call(lambda client: client.api.logs(container, stdout=False, stderr=True))
         return {1: out, 2: err}
 
+    async def place(self) -> str | None:
+        """The engine's own id: its address may mean another one elsewhere. Raises BackendUnavailable."""
+        about = await self.api.call(lambda client: client.info())
+        return f"docker {about['ID']}" if about.get("ID") else None
+
+    async def claim(self, sandbox: Sandbox, *, owner: str, lease: str) -> bool:
+        """It is this server's already: labels cannot be changed, and the store says who drives it."""
+        return True
+
     async def find(self, owner: str) -> list[SandboxInfo]:
         """Every container of that owner, running or not."""
         filters = {"label": f"{OWNER}={owner}"}

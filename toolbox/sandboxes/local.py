@@ -186,6 +186,14 @@ class LocalBackend:
         """Raises SandboxLost: a local sandbox ends with the farm that started it."""
         raise SandboxLost(f"{sandbox_id} ended with the farm that started it", cause="killed")
 
+    async def place(self) -> str | None:
+        """None: they end with the server."""
+        return None
+
+    async def claim(self, sandbox: Sandbox, *, owner: str, lease: str) -> bool:
+        """It is this server's already."""
+        return True
+
     async def find(self, owner: str) -> list[SandboxInfo]:
         """Every sandbox of that owner, running or not."""
         found = []

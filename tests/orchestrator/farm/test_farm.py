@@ -395,8 +395,9 @@ async def test_an_episode_whose_server_is_gone_is_told_as_such(open_farm: Any) -
     id = (await create(here)).id
     await here.episode(id, wait=10)
     await here.close()
-    assert (await there.episode(id)).reason is None
-    long_ago = update(tables.servers).where(tables.servers.c.id == "here").values(heartbeat_at=time.time() - 1000)
+    assert (await there.episode(id)).reason == "its server here stopped; it goes on when that one starts again"
+    killed = {"heartbeat_at": time.time() - 1000, "left_at": None}
+    long_ago = update(tables.servers).where(tables.servers.c.id == "here").values(**killed)
     await there.store.write(Change(guard=(long_ago, {})))
     view = await there.episode(id)
     assert view.state == "running"
