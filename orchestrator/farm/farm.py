@@ -289,7 +289,8 @@ class Farm:
         for id in renewed:
             live[id].renew()
         soonest = min((live[id].lease_until for id in renewed), default=None)
-        return LeaseView(renewed=renewed, gone=[id for id in wanted if id not in live], lease_expires_at=soonest)
+        gone = await self._stored.ended_of([id for id in wanted if id not in live])
+        return LeaseView(renewed=renewed, gone=gone, lease_expires_at=soonest)
 
     async def put_run(self, run: str, request: RunRequest) -> RunView:
         """Set a run's quotas, also for its episodes that live."""
@@ -363,7 +364,8 @@ class Farm:
 
     async def owners(self, ids: Collection[str]) -> dict[str, str]:
         """The servers that drive those of some episodes that other servers drive. Raises StoreError."""
-        return await self._stored.owners([id for id in ids if id not in self.core.live])
+        found = await self._stored.owners([id for id in ids if id not in self.core.live])
+        return {id: owner for id, owner in found.items() if owner != self.core.owner}
 
     def counts(self) -> dict[str, int]:
         """Live episodes by state."""

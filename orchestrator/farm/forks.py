@@ -63,8 +63,9 @@ class Forks:
 
     async def _fork(self, id: str, request: ForkRequest, claim: Claim | None) -> list[Episode]:
         origin = await self._origin(id)
-        if self.core.draining or self.core.servers.lapsed:
-            raise Moving("the server is about to stop, or was silent for long, and forks nothing; fork again")
+        if self.core.draining:
+            raise Moving("the server is about to stop and forks nothing; fork again")
+        await self.core.servers.hold()
         await origin.wait(lambda one: not one.forking, None)
         _at_rest(origin)
         twins = [_twin(origin, one, request) for one in new_ids(request.n)]

@@ -193,8 +193,7 @@ class Steps:
 
     async def _call(self, episode: Episode, step: Step, index: int, call: Call, left: float) -> ToolResult:
         core, limits, task = self.core, episode.limits, episode.play.task
-        if core.servers.lapsed:  # others may have it by now: what we would send could run after their next step
-            raise Moving(f"episode {episode.id}: its server could not tell for long that it lives; send it again")
+        await core.servers.hold()
         if (quota := core.runs.get(episode.run)) is not None and quota.qps:
             waited = await core.toolbox.throttle(episode.run, call.name)
             if waited:

@@ -44,14 +44,19 @@ class Stored:
         return row
 
     async def owners(self, ids: Sequence[str]) -> dict[str, str]:
-        """The servers that drive those of some episodes that other servers drive. Raises StoreError."""
+        """The servers of those of some episodes that have not ended. Raises StoreError."""
         found: dict[str, str] = {}
         if self.core.servers.alone:
             return found
         for start in range(0, len(ids), _ROWS):
             rows = await self.core.store.rows(_OWNERS, {"ids": ids[start : start + _ROWS]})
-            found.update({row.id: row.owner for row in rows if row.owner != self.core.owner})
+            found.update({row.id: row.owner for row in rows})
         return found
+
+    async def ended_of(self, ids: Sequence[str]) -> list[str]:
+        """Those of some episodes that no server drives, nor will after a takeover. Raises StoreError."""
+        driven = await self.owners(ids)
+        return [id for id in ids if id not in driven]
 
     async def view(self, id: str) -> EpisodeView:
         """An episode, with messages and tools where its task is still there. Raises NotFound."""

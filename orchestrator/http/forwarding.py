@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from envfarm.orchestrator.errors import Moving
+from envfarm.orchestrator.errors import Elsewhere, Moving
 
 if TYPE_CHECKING:
     from envfarm.orchestrator.farm.farm import Farm
@@ -54,7 +55,10 @@ class Forwarder:
 
         What is only read is read from the store when that server is away. Raises Moving, StoreError.
         """
-        if self.farm.servers.alone or HOP in http.headers:
+        if self.farm.servers.alone:
+            return None
+        if HOP in http.headers:
+            await self._see_that_it_is_here(http, id)
             return None
         for _ in range(2):
             owner = await self._owner(id)
@@ -106,6 +110,11 @@ class Forwarder:
                 raise _away(owner, f"it answered {answer.status}")
             return json.loads(data)
 
+    async def _see_that_it_is_here(self, http: web.Request, id: str) -> None:
+        """Raise Elsewhere for a request whose sender did not know yet that an episode changed hands."""
+        if (owner := (await self.farm.owners([id])).get(id)) is not None:
+            raise Elsewhere(f"episode {id} is driven by {owner}, not by the server that {http.headers[HOP]} asked")
+
     async def _owner(self, id: str) -> str | None:
         """The other server that drives an episode, if one does. Raises StoreError."""
         if id in self.farm.core.live:
@@ -125,7 +134,7 @@ class Forwarder:
             if answer.status == _MISDIRECTED or (only_found and answer.status >= 400):
                 return None
             headers = _passed(answer.headers)
-            if answer.content_length is not None and answer.content_length <= _WHOLE:
+            if answer.status == 204 or (answer.content_length is not None and answer.content_length <= _WHOLE):
                 body = await self._watched(answer.read(), owner)
                 return web.Response(status=answer.status, reason=answer.reason, headers=headers, body=body)
             response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
@@ -155,7 +164,7 @@ class Forwarder:
         target = URL(url.rstrip("/") + http.raw_path, encoded=True)
         try:
             request = self._session.request(
-                http.method, target, headers=headers, data=body or None, allow_redirects=False
+                http.method, target, headers=headers, data=io.BytesIO(body) if body else None, allow_redirects=False
             )
             answer = await self._watched(request, owner)
         except (aiohttp.ClientError, OSError) as error:

@@ -98,6 +98,16 @@ class Servers:
         await self.store.write(Change(rows=[(_BEAT, {"the_id": self.owner, "now": time.time()})]))
         self._told = began
 
+    async def hold(self) -> None:
+        """See that what this server drives is still its own, before it sends anything to a sandbox.
+
+        Others may have it by now, and what we would send could run after their next step. Raises Moving, StoreError.
+        """
+        if self.lapsed:
+            await self.beat()
+            if self.lapsed:
+                raise Moving("the server could not tell for long that it lives; send the same again")
+
     async def look(self) -> None:
         """Read what all servers say of themselves. Raises StoreError."""
         now = time.monotonic()

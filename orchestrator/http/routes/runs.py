@@ -22,6 +22,7 @@ from envfarm.toolbox.explain import explain
 
 logger = logging.getLogger(__name__)
 
+_ASK = 5.0  # seconds for another server to renew leases
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 
 
@@ -80,8 +81,9 @@ async def renew(request: Request[Nothing, LeaseRequest]) -> LeaseView:
 async def _renewed(request: Request[Nothing, LeaseRequest], owner: str, body: dict[str, Any]) -> LeaseView:
     """What another server renews; nothing when it is away: leases start anew where its episodes go on."""
     try:
-        return LeaseView.model_validate(await request.http.app[FORWARDER].ask(request.http, owner, body))
-    except Moving as error:
+        async with asyncio.timeout(_ASK):
+            return LeaseView.model_validate(await request.http.app[FORWARDER].ask(request.http, owner, body))
+    except (Moving, TimeoutError) as error:
         logger.warning("leases: %s", error)
         return LeaseView(renewed=[])
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from envfarm.orchestrator.errors import Elsewhere, Moving
 from envfarm.orchestrator.http.boundary import Nothing, Reply, Request, error_body, settled
-from envfarm.orchestrator.http.forwarding import FORWARDER
+from envfarm.orchestrator.http.forwarding import FORWARDER, HOP
 from envfarm.orchestrator.http.routes.queries import Paged, Wait
 from envfarm.orchestrator.schemas.base import Page
 from envfarm.orchestrator.schemas.episodes import (
@@ -81,6 +82,8 @@ async def _forwarded(request: Request[Nothing, BatchRequest], owner: str, steps:
 
 async def _one(request: Request[Nothing, BatchRequest], one: BatchStep) -> BatchResult:
     view = await settled(_seen(request, one))  # each step of a batch has an answer of its own
+    if isinstance(view, Elsewhere) and HOP in request.http.headers:
+        view = Moving(f"episode {one.episode} is changing hands; send the same again")
     if isinstance(view, Exception):
         return BatchResult.model_construct(episode=one.episode, error=error_body(view, one.episode))
     if view is None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from envfarm.orchestrator.errors import Elsewhere
+from envfarm.orchestrator.errors import Elsewhere, SettingsError
 from envfarm.orchestrator.farm.farm import Farm
 from envfarm.orchestrator.schemas.episodes import (
     Call,
@@ -432,3 +432,9 @@ async def test_a_run_of_higher_priority_starts_first(open_farm: Any) -> None:
 async def test_a_farm_says_whether_it_is_ready(farm: Farm) -> None:
     view = await farm.ready()
     assert (view.ready, view.checks) == (True, {"store": "ok", "backend": "ok"})
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+async def test_takeover_needs_a_shared_database(open_farm: Any) -> None:
+    with pytest.raises(SettingsError, match="takeover: only servers that share a PostgreSQL"):
+        await open_farm(takeover=True)
