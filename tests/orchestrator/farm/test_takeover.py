@@ -78,12 +78,12 @@ async def test_a_dead_server_is_missed_and_its_step_ends_elsewhere(join: OpenFar
     here, there = await join("here"), await join("there")
     id = await create(here)
     backend.latency = 0.3
-    assert await here.step(id, bash("echo 1 >> /f", "cat /f", wait=0.4)) is None  # in its second call
+    assert await here.step(id, bash("echo 1 > /f", "cat /f", wait=0.4)) is None  # in its second call
     await die(here)
     with pytest.raises((Elsewhere, Moving)):  # as long as it is not missed
-        await there.step(id, bash("echo 1 >> /f", "cat /f"))
+        await there.step(id, bash("echo 1 > /f", "cat /f"))
     await drives(there, id)
-    step = await there.step(id, bash("echo 1 >> /f", "cat /f"))
+    step = await there.step(id, bash("echo 1 > /f", "cat /f"))
     assert step is not None
     assert [result.content for result in step.results] == ["[no output]", "1\n"]
 
