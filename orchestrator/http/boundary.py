@@ -195,7 +195,7 @@ def error_body(error: BaseException, episode: str | None = None) -> ErrorBody:
         logger.error("unexpected error", exc_info=error)
         message = f"the server failed ({type(error).__name__}); its log says more"
         return ErrorBody(type="infra_error", message=message, retryable=True, episode=episode)
-    if not isinstance(error, BadRequest | FarmFull):
+    if not isinstance(error, BadRequest | FarmFull | Moving):  # what happens all the time
         logger.warning("%s: %s", type(error).__name__, error)
     return ErrorBody(type=error.type, message=str(error), retryable=error.retryable, episode=episode)
 

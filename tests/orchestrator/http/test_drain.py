@@ -88,6 +88,7 @@ class Server:
             "ENVFARM_TAKEOVER": "true",
             "ENVFARM_TAKEOVER_SECONDS": "10",
             "ENVFARM_WARM": "0",
+            "ENVFARM_MAX_TURNS": "100000",
         }
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -177,7 +178,6 @@ class TestARollingRestart:
                 assert await server.end(signal.SIGTERM) == 0
                 await server.ready()
             await servers[0].end(signal.SIGKILL)
-            await asyncio.sleep(12)  # until it is missed
             rolled.set()
             for run, counted, steps, reward in await asyncio.gather(*trainers):
                 assert counted == [str(number) for number in range(steps)], run
@@ -193,7 +193,9 @@ async def _train(url: str, run: str, rolled: asyncio.Event) -> tuple[str, list[s
     async with Client(url, run=run, patience=120) as client:
         [episode] = await client.create("roll/plain", key=run)
         id, steps = episode["id"], 0
-        while not rolled.is_set():
+        done = False
+        while not done:
+            done = rolled.is_set()  # and then one step more, for which a dead server must be missed first
             command = f"echo {steps} >> /root/count; sleep 0.2; echo {steps}"
             answer = await client.step(id, _bash(command), step_id=f"s{steps}", turn=steps)
             assert [one["content"] for one in answer["results"]] == [f"{steps}\n"]
