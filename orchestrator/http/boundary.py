@@ -114,6 +114,7 @@ class Route:
 def endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """The aiohttp handler of a route."""
     about_one = "{id}" in route.path
+    drives = about_one or route.method == "POST"
     no_query = None if _required(route.query) else route.query()
     nothing = Nothing()
 
@@ -125,6 +126,8 @@ def endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespon
         if not route.open:
             headers = http.headers
             caller = app[AUTH].caller(headers.get("Authorization"), http.host, headers.get("Origin"))
+        if drives and app[FARM].servers.lapsed:  # what we remember of our episodes may be old: somebody else has them
+            await app[FARM].servers.hold()
         if about_one and http.match_info["id"] not in app[FARM].core.live:
             sent = await app[IN_FLIGHT].answer(app[FORWARDER].about(http, http.match_info["id"]))
             if sent is not None:

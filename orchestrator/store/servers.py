@@ -99,7 +99,7 @@ class Servers:
         self._told = began
 
     async def hold(self) -> None:
-        """See that what this server drives is still its own, before it sends anything to a sandbox.
+        """See that what this server drives is still its own, before it answers for it or sends a sandbox anything.
 
         Others may have it by now, and what we would send could run after their next step. Raises Moving, StoreError.
         """

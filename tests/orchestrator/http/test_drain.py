@@ -92,6 +92,10 @@ class Server:
         }
         self.process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
     def start(self) -> None:
         """Start it, without waiting."""
         command = [sys.executable, "-m", "envfarm.orchestrator.cli", "serve"]
@@ -105,7 +109,7 @@ class Server:
             while True:
                 assert self.process.poll() is None
                 with contextlib.suppress(aiohttp.ClientError):
-                    async with session.get(f"http://127.0.0.1:{self.port}/ready") as answer:
+                    async with session.get(f"{self.url}/ready") as answer:
                         if answer.status == 200:
                             return
                 await asyncio.sleep(0.1)
@@ -146,7 +150,7 @@ async def balancer(servers: list[Server]) -> AsyncIterator[str]:
         service.close()
 
 
-class TestARollingRestart:
+class TestSeveralServers:
     @pytest.fixture
     def servers(self, tmp_path: Path, shared_database: str, docker_base: str, engine: Any) -> Iterator[list[Server]]:
         folder = tmp_path / "tasks" / "roll" / "plain"
@@ -166,7 +170,7 @@ class TestARollingRestart:
                 server.process.wait()
         _remove(engine, servers)
 
-    async def test_it_loses_no_episode_and_runs_no_step_twice(
+    async def test_a_rolling_restart_loses_no_episode_and_runs_no_step_twice(
         self, servers: list[Server], engine: docker.DockerClient
     ) -> None:
         await servers[0].ready()  # the first one makes the tables
@@ -187,6 +191,33 @@ class TestARollingRestart:
         ours = [one.labels["envfarm.lease"] for one in left if one.labels["envfarm.owner"] in owners]
         assert [lease for lease in ours if lease != "warm"] == []
 
+    async def test_a_server_that_was_frozen_harms_nothing_when_it_wakes(self, servers: list[Server]) -> None:
+        frozen, other, _ = servers
+        await frozen.ready()
+        await other.ready()
+        async with Client(frozen.url, patience=120) as first, Client(other.url, patience=120) as second:
+            [episode] = await first.create("roll/plain")
+            id = episode["id"]
+            await second.step(id, _bash("echo 0 >> /root/count"))
+            slow = asyncio.create_task(
+                second.step(id, _bash("sleep 1; echo 1 >> /root/count", "echo 2 >> /root/count"))
+            )
+            await asyncio.sleep(0.5)  # in its first call
+            assert frozen.process is not None
+            frozen.process.send_signal(signal.SIGSTOP)
+            assert len((await slow)["results"]) == 2  # taken over, without its caller noticing
+            await second.step(id, _bash("echo 3 >> /root/count"))
+            frozen.process.send_signal(signal.SIGCONT)
+            await first.step(id, _bash("echo 4 >> /root/count"))
+            [mine] = await first.create("roll/plain")
+            assert (await second.step(mine["id"], _bash("echo new")))["results"][0]["content"] == "new\n"
+            answer = await second.step(id, _bash("cat /root/count; touch /root/mark"))
+            assert answer["results"][0]["content"].split() == ["0", "1", "2", "3", "4"]
+            await first.finish(id)
+            assert (await second.wait_reward(id))["value"] == 1.0
+            await second.cancel(mine["id"])
+        assert await frozen.end(signal.SIGTERM) == 0
+
 
 async def _train(url: str, run: str, rolled: asyncio.Event) -> tuple[str, list[str], int, dict[str, Any]]:
     """Step in one episode until everything was restarted; what the sandbox counted, how many it was, the reward."""
@@ -205,8 +236,8 @@ async def _train(url: str, run: str, rolled: asyncio.Event) -> tuple[str, list[s
         return run, answer["results"][0]["content"].split(), steps, await client.wait_reward(id)
 
 
-def _bash(command: str) -> list[dict[str, Any]]:
-    return [{"name": "bash", "arguments": {"command": command}}]
+def _bash(*commands: str) -> list[dict[str, Any]]:
+    return [{"name": "bash", "arguments": {"command": command}} for command in commands]
 
 
 def _remove(engine: docker.DockerClient, servers: list[Server]) -> None:
