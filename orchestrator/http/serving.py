@@ -81,7 +81,15 @@ async def reachable(settings: Settings) -> AsyncIterator[Server]:
         return
     async with AsyncExitStack() as stack:
         own = secrets.token_urlsafe(16)
-        private = settings.model_copy(update={"host": "127.0.0.1", "port": 0, "tokens": Settings(tokens=(own,)).tokens})
+        private = settings.model_copy(
+            update={
+                "host": "127.0.0.1",
+                "port": 0,
+                "tokens": Settings(tokens=(own,)).tokens,
+                "advertise": None,
+                "takeover": False,  # it is gone as soon as the command is
+            }
+        )
         try:
             server = await stack.enter_async_context(serving(private))
         except DataInUse:
