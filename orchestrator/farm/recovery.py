@@ -39,9 +39,8 @@ _STEPS = (
     .where(_E.owner == bindparam("the_owner"), _E.ended_at.is_(None))
     .order_by(tables.steps.c.episode, tables.steps.c.turn)
 )
-_OTHERS = select(_E.sandbox).where(
-    _E.owner != bindparam("the_owner"), _E.ended_at.is_(None), _E.sandbox.is_not(None)
-)  # fmt: skip
+_ANYBODYS = select(_E.sandbox).where(_E.ended_at.is_(None), _E.sandbox.is_not(None))
+_OTHERS = _ANYBODYS.where(_E.owner != bindparam("the_owner"))
 _SOME: BindParameter[list[str]] = bindparam("ids", expanding=True)
 
 
@@ -91,11 +90,12 @@ class Recovery:
 
         Raises SandboxError, StoreError.
         """
-        core = self.core
-        mine = [one.sandbox.id for one in core.live.values() if one.sandbox is not None]
-        now = [one.id for one in await core.backend.find(owner)]  # it may be back, and start others
-        keep = [*mine, *await self._of_others(), *(id for id in now if id not in before)]
-        return len(await core.backend.reap(owner, keep=keep))
+        backend = self.core.backend
+        keep = [row.sandbox for row in await self.core.store.rows(_ANYBODYS)]
+        keep += [
+            one.id for one in await backend.find(owner) if one.id not in before
+        ]  # it may be back, and start others
+        return len(await backend.reap(owner, keep=keep))
 
     async def _take(self, episode: Episode, steps: list[Any]) -> None:
         while not await self._attach(episode, taken=True):  # noqa: ASYNC110 - an engine can only be asked
