@@ -92,9 +92,8 @@ class Recovery:
         """
         backend = self.core.backend
         keep = [row.sandbox for row in await self.core.store.rows(_ANYBODYS)]
-        keep += [
-            one.id for one in await backend.find(owner) if one.id not in before
-        ]  # it may be back, and start others
+        now = await backend.find(owner)
+        keep += [one.id for one in now if one.id not in before]  # it may be back, and start others
         return len(await backend.reap(owner, keep=keep))
 
     async def _take(self, episode: Episode, steps: list[Any]) -> None:
