@@ -181,6 +181,11 @@ class KubernetesBackend:
         except TimeoutError:
             raise faults.slow(self.pods.get(pod.name), self.config.start_seconds) from None
 
+    async def place(self) -> str | None:
+        """The cluster, by its address, and the part of it that is the farm's. Raises BackendUnavailable."""
+        await self.api.connect()
+        return f"kubernetes {self.api.host} {self.config.namespace} {self.config.farm}"
+
     async def take(self, spec: SandboxSpec, *, owner: str, lease: str) -> Sandbox | None:
         """A warm pod that this process does not hold, if there is one. Raises BackendUnavailable.
 
@@ -213,6 +218,7 @@ class KubernetesBackend:
     async def claim(self, sandbox: Sandbox, *, owner: str, lease: str) -> bool:
         """Take a sandbox for a lease; False when another server was quicker. Raises BackendUnavailable."""
         assert isinstance(sandbox, KubernetesSandbox)
+        await self.reaper.serve(owner)
         with sandbox.changing_hands(owner) as pod:
             claimed = await self.claims.claim(pod, owner=owner, lease=lease)
             if claimed is not None:

@@ -6,7 +6,9 @@ FarmError
 │   ├── Unauthorized    no token, or one that is not known
 │   └── Forbidden       a token that is not for this
 ├── Elsewhere           another server drives this episode
+├── Moving              an episode is between two servers, or its server is about to stop
 ├── StoreError          the database cannot be used
+│   └── Fenced          other servers took this one for gone, so it writes no more
 ├── Unwritable          the database cannot take this one change
 ├── ShuttingDown        the server ends (envfarm.orchestrator.farm.steps)
 ├── DataInUse           another server works in the data folder
@@ -44,10 +46,21 @@ class Elsewhere(FarmError):
     retryable = False  # here; its own server answers
 
 
+class Moving(FarmError):
+    """An episode is between two servers, or its server is about to stop; `retry_after` is in seconds."""
+
+    status = 503
+    retry_after = 1.0
+
+
 class StoreError(FarmError):
     """The database cannot be used; the message is one line that names the fix."""
 
     status = 503
+
+
+class Fenced(StoreError):
+    """Other servers took this one for gone and took over its episodes: it writes nothing until it signs on again."""
 
 
 class Unwritable(FarmError):

@@ -108,6 +108,9 @@ class Settings(BaseSettings):
     database: Annotated[str | None, AfterValidator(_store)] = Field(
         None, description="`sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST/NAME`; default: envfarm.db in `data`"
     )
+    artifacts: Path | None = Field(
+        None, description="folder of the artefacts, which several servers may share; default: artifacts in `data`"
+    )
     host: str = Field("127.0.0.1", description="address that the server listens on")
     port: int = Field(8470, ge=0, le=65535, description="its port; 0 takes a free one")
     tokens: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_items), AfterValidator(_no_empty_token)] = (
@@ -116,6 +119,14 @@ class Settings(BaseSettings):
             description="bearer tokens that the server takes, `TOKEN` or `TOKEN:RUN` for one run only; none: no check",
         )
     )
+    advertise: Annotated[str | None, AfterValidator(_server)] = Field(
+        None, description="URL at which the other servers of the database reach this one; none: they answer 421"
+    )
+    takeover: bool = Field(
+        False, description="whether servers of the database take over from each other; they must share the back end"
+    )
+    takeover_seconds: float = Field(60.0, ge=1, description="silence after which a server is gone for the others")
+    drain_seconds: float = Field(30.0, ge=0, description="how long a server that is told to stop waits for its steps")
     url: Annotated[str | None, AfterValidator(_server)] = Field(
         None, description="server that commands talk to; default: the one that works in `data`, else one of their own"
     )
@@ -240,7 +251,7 @@ def _read(file: Path) -> dict[str, Any]:
         raise SettingsError(f"{file}: cannot be read: {error}") from None
     _refuse_unknown({key: f"{file}: {key}" for key in values})
     # A folder in the file is meant from where the file lies, not from where envfarm happens to run.
-    for key in ("data", "images", "ca_bundle"):
+    for key in ("data", "artifacts", "images", "ca_bundle"):
         if isinstance(values.get(key), str):
             values[key] = file.parent / values[key]
     if isinstance(values.get("tasks"), list):

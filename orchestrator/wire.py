@@ -109,7 +109,7 @@ def open_pushed(settings: Settings) -> PushedTable:
 
 def open_artifacts(settings: Settings) -> Artifacts:
     """The folder of artefacts."""
-    return Artifacts(settings.data / "artifacts")
+    return Artifacts(settings.artifacts or settings.data / "artifacts")
 
 
 def roots(settings: Settings) -> list[Path]:
@@ -165,4 +165,7 @@ def farm_settings(settings: Settings) -> FarmSettings:
         episode_timeout=settings.episode_timeout,
         output_limit=settings.output_limit,
         kept_outputs=settings.kept_outputs,
+        takeover=settings.takeover,
+        takeover_seconds=settings.takeover_seconds,
+        advertise=settings.advertise,
     )

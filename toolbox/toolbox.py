@@ -149,6 +149,14 @@ class Toolbox:
             self._run(run).live += 1
             self._supply.slot(False, +1)
 
+    def forget(self, sandbox: Sandbox) -> None:
+        """Give back the place of a sandbox that somebody else goes on with."""
+        run = self._held.pop(sandbox.id, None)
+        if run is not None:
+            self._run(run).live -= 1
+            self._supply.slot(False, -1)
+            self._pump()
+
     def admit(self, run: str, n: int = 1) -> None:
         """Raise FarmFull when `n` more leases of a run would not find a place in its queue."""
         quota = self._run(run)

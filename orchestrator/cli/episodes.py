@@ -51,7 +51,9 @@ def show(loaded: Loaded, episode: Annotated[str, typer.Argument(help="Its id.")]
     for step in found["steps"]:
         _show_step(step)
     if found["artifacts"]:
-        files = Artifacts(loaded.settings.data / "artifacts")
+        from envfarm.orchestrator.wire import open_artifacts
+
+        files = open_artifacts(loaded.settings)
         rows = [{"artefact": name, "where": _where(files, digest)} for name, digest in found["artifacts"].items()]
         table(rows, ["artefact", "where"])
 

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import signal
+from collections.abc import Awaitable
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
@@ -53,7 +54,18 @@ async def _serve(settings: Settings) -> None:
                 markup=False,
             )
         await stop.wait()
-        console.print("stopping")
+        stop.clear()
+        console.print("stopping, once the steps that run have ended; a second time to stop at once")
+        if server.drain is not None:
+            await _first(server.drain(settings.drain_seconds), stop.wait())
+
+
+async def _first(*work: Awaitable[object]) -> None:
+    """Wait for whichever ends first, and cancel the others."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
 
 
 def _log_to(path: Path, level: str) -> None:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from sqlalchemy import bindparam, select
 
 from envfarm.envs.base import Images, environment
-from envfarm.orchestrator.errors import StoreError
+from envfarm.orchestrator.errors import Moving, StoreError
 from envfarm.orchestrator.farm.endings import end_columns, ending, verdict
 from envfarm.orchestrator.farm.episodes import Episode, Play, happened, move
 from envfarm.orchestrator.schemas.episodes import EpisodeState, RewardView
@@ -21,6 +21,7 @@ from envfarm.orchestrator.store import tables
 from envfarm.orchestrator.store.changes import Change
 from envfarm.orchestrator.store.codec import load
 from envfarm.orchestrator.store.events import Hub
+from envfarm.orchestrator.store.servers import Servers
 from envfarm.orchestrator.store.store import Store
 from envfarm.tasks.registry import Registry
 from envfarm.tasks.spec import Task
@@ -48,6 +49,9 @@ class FarmSettings:
     episode_timeout: float
     output_limit: int
     kept_outputs: int
+    takeover: bool
+    takeover_seconds: float
+    advertise: str | None
     start_attempts: int = 3
     score_attempts: int = 3
     keep_deleted: float = 3600.0
@@ -71,10 +75,12 @@ class Core:
     artifacts: Artifacts
     owner: str
     settings: FarmSettings
+    servers: Servers
     live: dict[str, Episode] = field(default_factory=dict)
     runs: dict[str, RunRequest] = field(default_factory=dict)
     hub: Hub = field(default_factory=Hub)
     closing: bool = False
+    draining: bool = False  # nothing new begins
     _plays: dict[str, Play] = field(default_factory=dict)
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
@@ -134,7 +140,7 @@ class Core:
     async def change(self, episode: Episode, to: EpisodeState, *, also: Change | None = None, **columns: Any) -> None:
         """Take an episode to another state, durably; changes of one episode wait for each other.
 
-        Raises Conflict when its state does not allow it, StoreError.
+        Raises Conflict when its state does not allow it, Moving, StoreError.
         """
         if episode.lock is None:
             episode.lock = asyncio.Lock()
@@ -145,6 +151,8 @@ class Core:
             try:
                 await self.store.write(change)
             except Conflict:
+                if episode.taken:
+                    raise Moving(f"another server took over episode {episode.id}; send the same again") from None
                 if await self._stored_state(episode) != to:  # else it did happen: an answer of the database was lost
                     raise
             episode.state = to
@@ -195,8 +203,8 @@ class Core:
             self.spawn(self._release(sandbox), f"release-{episode.id}")
 
     async def fail(self, episode: Episode, why: str, *, lost: str | None = None) -> None:
-        """End an episode by a fault of the farm: its reward is null. Not while we close: then it goes on later."""
-        if self.closing:
+        """End an episode by a fault of the farm: its reward is null. Not one that goes on later, or elsewhere."""
+        if self.closing or episode.taken:
             return
         also = Change(events=[happened(episode, "pod.lost", cause=lost)]) if lost is not None else None
         try:

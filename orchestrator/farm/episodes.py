@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from sqlalchemy import bindparam, update
 
 from envfarm.envs.base import Environment, Message
+from envfarm.orchestrator.errors import Moving
 from envfarm.orchestrator.schemas.episodes import (
     ENDED,
     Call,
@@ -106,8 +107,8 @@ class Episode:
     __slots__ = (
         "answer", "created_at", "current", "ended_at", "errors", "evidence", "fork_of", "forking", "group_id", "id",
         "kept", "last", "lease_s", "lease_until", "limits", "lock", "output", "play", "policy_version", "reason",
-        "reward", "rollout_index", "run", "sandbox", "sandbox_id", "started_at", "state", "step_ids", "terminated",
-        "truncated", "turn", "waiters", "work",
+        "reward", "rollout_index", "run", "sandbox", "sandbox_id", "started_at", "state", "step_ids", "taken",
+        "terminated", "truncated", "turn", "waiters", "work",
     )  # fmt: skip
 
     def __init__(self, id: str, run: str, play: Play, limits: EpisodeLimits, *, created_at: float) -> None:
@@ -144,6 +145,7 @@ class Episode:
         self.lock: asyncio.Lock | None = None  # held while its state is changed
         self.work: asyncio.Task[None] | None = None  # being started, or being scored
         self.waiters: set[asyncio.Future[None]] | None = None
+        self.taken = False  # over, by another server: nothing of it is ours any more
 
     @property
     def task(self) -> str:
@@ -168,9 +170,11 @@ class Episode:
                     waiter.set_result(None)
 
     async def wait(self, until: Callable[[Episode], bool], timeout: float | None) -> bool:
-        """Wait for a condition, for at most `timeout` seconds; returns whether it holds."""
+        """Wait for a condition, for at most `timeout` seconds; returns whether it holds. Raises Moving."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while not until(self):
+            if self.taken:
+                raise Moving(f"another server took over episode {self.id}; send the same again")
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 return False

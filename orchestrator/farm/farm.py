@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import bindparam, select, update
 
 from envfarm.envs.base import Images
-from envfarm.orchestrator.errors import StoreError
+from envfarm.orchestrator.errors import Moving, StoreError
 from envfarm.orchestrator.farm import catalogue
 from envfarm.orchestrator.farm.admission import Admission
 from envfarm.orchestrator.farm.core import Core, FarmSettings
@@ -25,6 +26,7 @@ from envfarm.orchestrator.farm.recovery import Recovery
 from envfarm.orchestrator.farm.runs import Runs
 from envfarm.orchestrator.farm.steps import Steps
 from envfarm.orchestrator.farm.stored import Stored
+from envfarm.orchestrator.farm.takeover import Takeover, place_of
 from envfarm.orchestrator.farm.views import live_view, pending, task_view
 from envfarm.orchestrator.schemas.base import Page
 from envfarm.orchestrator.schemas.episodes import (
@@ -43,10 +45,11 @@ from envfarm.orchestrator.schemas.episodes import (
 )
 from envfarm.orchestrator.schemas.runs import LeaseView, RunRequest, RunView
 from envfarm.orchestrator.schemas.tasks import TaskStats, TaskView, ToolFormat, ToolSchema
-from envfarm.orchestrator.store import queries, servers, tables
+from envfarm.orchestrator.store import queries, tables
 from envfarm.orchestrator.store.broom import Broom
 from envfarm.orchestrator.store.changes import Change
 from envfarm.orchestrator.store.events import follow
+from envfarm.orchestrator.store.servers import Servers
 from envfarm.orchestrator.store.store import Store
 from envfarm.tasks.registry import Registry
 from envfarm.toolbox.artifacts import Artifacts
@@ -77,7 +80,8 @@ class Farm:
         self.toolbox = toolbox
         self.registry = registry
         self.artifacts = artifacts
-        self.core = core = Core(store, backend, toolbox, registry, images, artifacts, owner, settings)
+        self.servers = Servers(store, owner, silent=settings.takeover_seconds, url=settings.advertise)
+        self.core = core = Core(store, backend, toolbox, registry, images, artifacts, owner, settings, self.servers)
         self._scoring = Scoring(core)
         self._steps = Steps(core, self._scoring)
         self._stored = Stored(core, self._steps)
@@ -85,6 +89,8 @@ class Farm:
         self._leases = Leases(core)
         self._runs = Runs(core)
         self.broom = Broom(core)
+        self._recovery = Recovery(core, self._admission, self._steps, self._scoring, self._leases)
+        self._takeover = Takeover(core, self._recovery)
         keys = Keys(store)
         self._creation = Creation(core, keys, self._admission, self._leases)
         self._forks = Forks(core, self._scoring, keys, self._leases)
@@ -93,18 +99,26 @@ class Farm:
         """Open the store, take back what an earlier process left, and begin to work. Raises FarmError."""
         await self.store.open()
         self.store.committed.append(self.core.hub.tell)
-        await servers.sign_on(self.store, self.core.owner)
-        recovery = Recovery(self.core, self._admission, self._steps, self._scoring, self._leases)
-        await recovery.run()
-        self.core.spawn(self._leases.run(), "leases")
+        await self.servers.sign_on(await place_of(self.core))
+        self.core.spawn(self._leases.run(), "leases")  # first: others must hear of us while we take back what was ours
+        await self._recovery.run()
         self.core.spawn(self.broom.run(), "broom")
+        if not self.servers.alone:
+            self.core.spawn(self._takeover.run(), "takeover")
+
+    async def drain(self, seconds: float) -> None:
+        """Begin nothing new from now on, and wait for the steps that run, for at most `seconds`."""
+        self.core.draining = True
+        await self._steps.end(seconds)
 
     async def close(self) -> None:
-        """Stop; episodes that live keep their sandboxes, and go on at the next start."""
+        """Stop; episodes that live keep their sandboxes, and go on at the next start or on another server."""
         self.core.closing = True
         boxes = [one.sandbox for one in self.core.live.values() if one.sandbox is not None]
         await asyncio.gather(*(box.detach() for box in boxes))  # first: a command that is cancelled would be killed
         await self.core.stop()
+        with suppress(StoreError):  # a store that is away or fenced has no use for it
+            await self.servers.sign_off()
         await self.toolbox.close()
         await self.core.backend.close()
         await self.store.close()
@@ -114,8 +128,10 @@ class Farm:
     ) -> list[EpisodeView]:
         """Create an episode or a group, queued; sandboxes are leased in the background.
 
-        Raises NotFound, TaskError, FarmFull, Conflict (the key was used with another body), StoreError.
+        Raises NotFound, TaskError, FarmFull, Conflict (the key was used with another body), Moving, StoreError.
         """
+        if self.core.draining:
+            raise Moving("the server is about to stop and takes no new episodes; create it again")
         if idempotency_key is None:
             return [live_view(one) for one in await self.core.whole(self._creation.create(request, run))]
         ids = await self.core.whole(self._creation.once(request, run, idempotency_key))
@@ -273,7 +289,8 @@ class Farm:
         for id in renewed:
             live[id].renew()
         soonest = min((live[id].lease_until for id in renewed), default=None)
-        return LeaseView(renewed=renewed, gone=[id for id in wanted if id not in live], lease_expires_at=soonest)
+        gone = await self._stored.ended_of([id for id in wanted if id not in live])
+        return LeaseView(renewed=renewed, gone=gone, lease_expires_at=soonest)
 
     async def put_run(self, run: str, request: RunRequest) -> RunView:
         """Set a run's quotas, also for its episodes that live."""
@@ -333,6 +350,8 @@ class Farm:
     async def ready(self) -> ReadyView:
         """Whether episodes can be served."""
         checks = {"store": "ok", "backend": "ok"}
+        if self.core.draining:
+            checks["server"] = "it is about to stop"
         try:
             await self.store.rows(select(1))
         except StoreError as error:
@@ -342,6 +361,11 @@ class Farm:
         except FarmError as error:
             checks["backend"] = str(error)
         return ReadyView(ready=all(value == "ok" for value in checks.values()), checks=checks)
+
+    async def owners(self, ids: Collection[str]) -> dict[str, str]:
+        """The servers that drive those of some episodes that other servers drive. Raises StoreError."""
+        found = await self._stored.owners([id for id in ids if id not in self.core.live])
+        return {id: owner for id, owner in found.items() if owner != self.core.owner}
 
     def counts(self) -> dict[str, int]:
         """Live episodes by state."""

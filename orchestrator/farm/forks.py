@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import String, bindparam, exists, insert, select
 
+from envfarm.orchestrator.errors import Moving
 from envfarm.orchestrator.farm.blame import FELL_SILENT
 from envfarm.orchestrator.farm.core import Core
 from envfarm.orchestrator.farm.episodes import Episode, created, happened, new_ids
@@ -17,7 +18,7 @@ from envfarm.orchestrator.farm.keys import Claim, Keys
 from envfarm.orchestrator.farm.leases import Leases
 from envfarm.orchestrator.farm.steps import ShuttingDown
 from envfarm.orchestrator.schemas.episodes import ENDED, ForkRequest
-from envfarm.orchestrator.store import queries, records, servers, tables
+from envfarm.orchestrator.store import queries, records, tables
 from envfarm.orchestrator.store.changes import INSERT_EPISODE, Change
 from envfarm.toolbox.errors import Conflict, FarmError, Gone, SandboxError, SandboxLost, SandboxSilent
 from envfarm.toolbox.sandboxes.base import Sandbox
@@ -62,6 +63,9 @@ class Forks:
 
     async def _fork(self, id: str, request: ForkRequest, claim: Claim | None) -> list[Episode]:
         origin = await self._origin(id)
+        if self.core.draining:
+            raise Moving("the server is about to stop and forks nothing; fork again")
+        await self.core.servers.hold()
         await origin.wait(lambda one: not one.forking, None)
         _at_rest(origin)
         twins = [_twin(origin, one, request) for one in new_ids(request.n)]
@@ -71,7 +75,7 @@ class Forks:
         except SandboxError as error:
             if origin.state != "running":  # ended meanwhile, and its sandbox with it
                 raise _gone(origin.id, origin.state, origin.reason) from None
-            if self.core.closing:
+            if self.core.closing or origin.taken:
                 raise ShuttingDown("the server is shutting down; fork again when it is back") from None
             if isinstance(error, SandboxLost):
                 await self._lost(origin, error)
@@ -115,7 +119,7 @@ class Forks:
             return origin
         row = await queries.episode_row(self.core.store, id)
         if row is not None and row.state not in ENDED:
-            raise await servers.elsewhere(self.core.store, id, row.owner)
+            raise await self.core.servers.elsewhere(id, row.owner)
         raise _gone(id, "deleted" if row is None else row.state, None if row is None else row.reason)
 
     async def _begin(self, origin: str, twins: list[Episode], claim: Claim | None) -> None:

@@ -7,17 +7,17 @@ import heapq
 import logging
 import time
 
-from envfarm.orchestrator.errors import StoreError
+from envfarm.orchestrator.errors import Fenced, Moving, StoreError
 from envfarm.orchestrator.farm.core import Core
 from envfarm.orchestrator.farm.endings import verdict
 from envfarm.orchestrator.farm.episodes import Episode, happened
-from envfarm.orchestrator.store import servers
 from envfarm.orchestrator.store.changes import Change
 from envfarm.toolbox.errors import Conflict
 
 log = logging.getLogger(__name__)
 
 _TICK = 0.25  # seconds between two looks at the heap
+_BEATS = 6  # signs of life in the time after which others take over
 _WARN = 0.25  # of the lease left when `lease.expiring` is sent
 
 
@@ -34,15 +34,18 @@ class Leases:
 
     async def run(self) -> None:
         """Do everything that is due, for ever."""
-        beat = time.monotonic()
+        settings, beat = self.core.settings, time.monotonic()
+        pause = min(settings.heartbeat, settings.takeover_seconds / _BEATS)
         while True:
             await asyncio.sleep(_TICK)
             try:
                 await self._expire(time.time())
-                if time.monotonic() - beat >= self.core.settings.heartbeat:
+                if time.monotonic() - beat >= pause:
                     beat = time.monotonic()
                     await self._beat()
-            except StoreError as error:
+            except Fenced:  # until it has signed on again (envfarm.orchestrator.farm.takeover)
+                continue
+            except (StoreError, Moving) as error:
                 log.error("leases: %s", error)
                 await asyncio.sleep(1.0)
 
@@ -77,7 +80,7 @@ class Leases:
 
     async def _beat(self) -> None:
         core = self.core
-        await servers.beat(core.store, core.owner)
+        await core.servers.beat()
         if not core.store.sqlite:  # another server may have set quotas
             await core.load_runs()
 

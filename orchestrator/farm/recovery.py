@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import and_, bindparam, select
+from sqlalchemy import BindParameter, Select, bindparam, select
 
+from envfarm.orchestrator.errors import StoreError
 from envfarm.orchestrator.farm.admission import Admission
 from envfarm.orchestrator.farm.core import Core
 from envfarm.orchestrator.farm.endings import end_columns, ending, verdict
@@ -20,31 +22,31 @@ from envfarm.orchestrator.schemas.episodes import EpisodeLimits
 from envfarm.orchestrator.store import tables
 from envfarm.orchestrator.store.codec import load
 from envfarm.orchestrator.store.records import step_of_row
-from envfarm.toolbox.errors import BackendUnavailable, Conflict, FarmError, SandboxError
+from envfarm.orchestrator.store.servers import LIVE
+from envfarm.toolbox.errors import BackendUnavailable, Conflict, FarmError, SandboxError, SandboxLost
 
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 32  # sandboxes taken back at the same time
+_ROWS = 500  # ids in one query
+_AWAY = 2.0  # seconds until a back end that is away is asked again for what was taken over
 
-_MINE = (
-    select(tables.episodes)
-    .where(
-        tables.episodes.c.owner == bindparam("the_owner"),
-        tables.episodes.c.state.in_(["queued", "starting", "running", "scoring"]),
-    )
-    .order_by(tables.episodes.c.id)
-)
+_E = tables.episodes.c
+_MINE = select(tables.episodes).where(_E.owner == bindparam("the_owner"), _E.state.in_(LIVE)).order_by(_E.id)
 _STEPS = (
     select(tables.steps)
-    .join(tables.episodes, tables.episodes.c.id == tables.steps.c.episode)
-    .where(and_(tables.episodes.c.owner == bindparam("the_owner"), tables.episodes.c.ended_at.is_(None)))
+    .join(tables.episodes, _E.id == tables.steps.c.episode)
+    .where(_E.owner == bindparam("the_owner"), _E.ended_at.is_(None))
     .order_by(tables.steps.c.episode, tables.steps.c.turn)
 )
+_ANYBODYS = select(_E.sandbox).where(_E.ended_at.is_(None), _E.sandbox.is_not(None))
+_OTHERS = _ANYBODYS.where(_E.owner != bindparam("the_owner"))
+_SOME: BindParameter[list[str]] = bindparam("ids", expanding=True)
 
 
 @dataclass(slots=True)
 class Recovery:
-    """Brings the episodes of this server back to life."""
+    """Brings episodes back to life: this server's own, and those that it took over from another."""
 
     core: Core
     admission: Admission
@@ -61,28 +63,74 @@ class Recovery:
         """
         core = self.core
         await core.load_runs()
-        steps = await self._steps()
-        episodes = []
-        for row in await core.store.rows(_MINE, {"the_owner": core.owner}):
-            try:
-                episode = self._episode(row, steps.get(row.id, []))
-            except FarmError as error:
-                await self._orphan(row, str(error))
-                continue
-            core.live[episode.id] = episode
-            episodes.append(episode)
+        steps = await self._steps(_STEPS)
+        episodes = await self._load(_MINE, steps)
         await asyncio.gather(*(self._attach(episode) for episode in episodes))
         keep = [one.sandbox.id for one in episodes if one.sandbox is not None]
         warm = [one.id for one in await core.backend.find(core.owner) if one.warm]  # a pool may take them back
-        reaped = await core.backend.reap(core.owner, keep=keep + warm)
+        reaped = await core.backend.reap(core.owner, keep=[*keep, *warm, *await self._of_others()])
         for episode in episodes:
+            core.live[episode.id] = episode
             await self._go_on(episode, steps.get(episode.id, []))
         if episodes or reaped:
             log.info("took back %d episodes, %d sandboxes; ended %d", len(episodes), len(keep), len(reaped))
 
-    async def _steps(self) -> dict[str, list[Any]]:
+    async def take(self, ids: Sequence[str]) -> None:
+        """Go on with episodes that are ours since a moment ago; one that no engine answers for waits until one does.
+
+        Raises StoreError: then it can be called again.
+        """
+        for start in range(0, len(ids), _ROWS):
+            some = {"ids": [id for id in ids[start : start + _ROWS] if id not in self.core.live]}
+            steps = await self._steps(_STEPS.where(_E.id.in_(_SOME)), **some)
+            episodes = await self._load(_MINE.where(_E.id.in_(_SOME)), steps, **some)
+            await asyncio.gather(*(self._take(episode, steps.get(episode.id, [])) for episode in episodes))
+
+    async def sweep(self, owner: str, before: Collection[str]) -> int:
+        """End the sandboxes of a gone server that were there before and that no episode has; returns how many.
+
+        Raises SandboxError, StoreError.
+        """
+        backend = self.core.backend
+        keep = [row.sandbox for row in await self.core.store.rows(_ANYBODYS)]
+        now = await backend.find(owner)
+        keep += [one.id for one in now if one.id not in before]  # it may be back, and start others
+        return len(await backend.reap(owner, keep=keep))
+
+    async def _take(self, episode: Episode, steps: list[Any]) -> None:
+        while not await self._attach(episode, taken=True):  # noqa: ASYNC110 - an engine can only be asked
+            await asyncio.sleep(_AWAY)
+        self.core.live[episode.id] = episode
+        while True:
+            try:
+                await self._go_on(episode, steps)
+                return
+            except Conflict:
+                log.info("%s: ended while it was taken over", episode.id)
+                return
+            except StoreError as error:
+                log.error("%s: its takeover waits: %s", episode.id, error)
+                await asyncio.sleep(_AWAY)
+
+    async def _of_others(self) -> list[str]:
+        """The sandboxes of other servers' episodes: one of ours may have been taken over with its name on it."""
+        if self.core.servers.alone:
+            return []
+        return [row.sandbox for row in await self.core.store.rows(_OTHERS, {"the_owner": self.core.owner})]
+
+    async def _load(self, query: Select[Any], steps: dict[str, list[Any]], **more: Any) -> list[Episode]:
+        """Live episodes as their rows have them; those that cannot be are ended."""
+        episodes = []
+        for row in await self.core.store.rows(query, {"the_owner": self.core.owner, **more}):
+            try:
+                episodes.append(self._episode(row, steps.get(row.id, [])))
+            except FarmError as error:
+                await self._orphan(row, str(error))
+        return episodes
+
+    async def _steps(self, query: Select[Any], **more: Any) -> dict[str, list[Any]]:
         steps: dict[str, list[Any]] = {}
-        for row in await self.core.store.rows(_STEPS, {"the_owner": self.core.owner}):
+        for row in await self.core.store.rows(query, {"the_owner": self.core.owner, **more}):
             steps.setdefault(row.episode, []).append(row)
         return steps
 
@@ -118,21 +166,34 @@ class Recovery:
         episode.renew()
         return episode
 
-    async def _attach(self, episode: Episode) -> None:
-        """Take back the sandbox of an episode that needs the one it had."""
+    async def _attach(self, episode: Episode, *, taken: bool = False) -> bool:
+        """Take back the sandbox of an episode that needs the one it had, or that was `taken` over.
+
+        False when the back end is away, which ends nothing that was taken over. Raises BackendUnavailable.
+        """
+        core = self.core
         if episode.sandbox_id is None or episode.state not in ("running", "scoring"):
-            return
-        if episode.evidence is not None and not episode.play.env.needs_sandbox(episode.play.task):
-            return
+            return True
+        if not taken and episode.evidence is not None and not episode.play.env.needs_sandbox(episode.play.task):
+            return True
         async with self._slots:
             try:
-                episode.sandbox = await self.core.backend.attach(episode.sandbox_id)
-            except BackendUnavailable:
-                raise
+                sandbox = await core.backend.attach(episode.sandbox_id)
+                if not await core.backend.claim(sandbox, owner=core.owner, lease=episode.id):
+                    await sandbox.detach()
+                    raise SandboxLost("it is somebody else's", cause="removed")
             except SandboxError as error:  # costs this episode, never the recovery of the others
+                away = isinstance(error, BackendUnavailable) or getattr(error, "cause", None) == "engine"
+                if away and taken:
+                    log.warning("%s: its sandbox cannot be taken over yet: %s", episode.id, error)
+                    return False
+                if isinstance(error, BackendUnavailable):
+                    raise
                 log.warning("%s: its sandbox was lost while the server was down: %s", episode.id, error)
-                return
-        self.core.toolbox.adopt(episode.sandbox, run=episode.run)
+                return True
+        episode.sandbox = sandbox
+        core.toolbox.adopt(sandbox, run=episode.run)
+        return True
 
     async def _go_on(self, episode: Episode, steps: list[Any]) -> None:
         core = self.core

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Sequence
 
+from envfarm.orchestrator.errors import Moving
 from envfarm.orchestrator.farm.blame import FELL_SILENT
 from envfarm.orchestrator.farm.core import Core
 from envfarm.orchestrator.farm.episodes import Episode, Step, happened
@@ -70,6 +71,12 @@ class Steps:
         episode.current = step
         self._launch(episode, step)
 
+    async def end(self, seconds: float) -> None:
+        """Wait for the steps that run, for at most `seconds`; those that wait for a sandbox go on another time."""
+        steps = [one.current.done for one in self.core.live.values() if one.state == "running" and one.current]
+        if running := [step for step in steps if step is not None and not step.done()]:
+            await asyncio.wait(running, timeout=seconds)
+
     async def stored(self, episode_id: str, step_id: str, request: StepRequest | None = None) -> StepView | None:
         """A step's result from the store, None when it has none. Raises NotFound, Conflict (other calls)."""
         return await self._stored(episode_id, step_id, None if request is None else _digest(request.calls))
@@ -88,6 +95,8 @@ class Steps:
             raise _gone(episode)
         if episode.current is not None:
             raise _busy(episode, episode.current)
+        if self.core.draining:
+            raise Moving("the server is about to stop and begins no step; send it again")
         if request.turn is not None and request.turn != episode.turn:
             raise Conflict(f"turn {request.turn} was sent, but episode {episode.id} is at turn {episode.turn}")
         step = Step(request.step_id, episode.turn, digest, request.calls, timeout_s=request.timeout_s)
@@ -107,7 +116,7 @@ class Steps:
             if not step.done.done():
                 return None
         if step.done.cancelled():
-            if self.core.closing:
+            if self.core.closing or episode.taken:
                 raise _closing()
             raise _gone(episode)
         return step.done.result()
@@ -131,7 +140,7 @@ class Steps:
         try:
             await self._calls(episode, step)
         except SandboxLost as error:
-            if self.core.closing:
+            if self.core.closing or episode.taken:
                 raise _closing() from None
             await self.core.fail(episode, f"the sandbox was lost ({error.cause}): {error}", lost=error.cause)
             raise
@@ -184,6 +193,7 @@ class Steps:
 
     async def _call(self, episode: Episode, step: Step, index: int, call: Call, left: float) -> ToolResult:
         core, limits, task = self.core, episode.limits, episode.play.task
+        await core.servers.hold()
         if (quota := core.runs.get(episode.run)) is not None and quota.qps:
             waited = await core.toolbox.throttle(episode.run, call.name)
             if waited:
@@ -270,7 +280,7 @@ def _same(known: str, sent: str, step_id: str) -> None:
 
 
 def _closing() -> ShuttingDown:
-    return ShuttingDown("the server is shutting down; send the step again")
+    return ShuttingDown("the server is shutting down, or another one took over; send the step again")
 
 
 def _busy(episode: Episode, step: Step) -> Conflict:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+from sqlalchemy import bindparam, select
 
 from envfarm.orchestrator.farm.core import Core
 from envfarm.orchestrator.farm.steps import Steps
 from envfarm.orchestrator.farm.views import row_view
 from envfarm.orchestrator.schemas.episodes import ENDED, EpisodeView, StepRequest, StepView
-from envfarm.orchestrator.store import queries, servers
+from envfarm.orchestrator.store import queries, tables
 from envfarm.toolbox.errors import Gone, NotFound, TaskError
+
+_OWNERS = select(tables.episodes.c.id, tables.episodes.c.owner).where(
+    tables.episodes.c.id.in_(bindparam("ids", expanding=True)),
+    tables.episodes.c.ended_at.is_(None),
+    tables.episodes.c.deleted_at.is_(None),
+)
+_ROWS = 500  # ids in one query
 
 
 class Stored:
@@ -30,8 +40,23 @@ class Stored:
         """The row of an episode that has ended. Raises NotFound, Elsewhere."""
         row = await self.row(id)
         if row.state not in ENDED:
-            raise await servers.elsewhere(self.core.store, id, row.owner)
+            raise await self.core.servers.elsewhere(id, row.owner)
         return row
+
+    async def owners(self, ids: Sequence[str]) -> dict[str, str]:
+        """The servers of those of some episodes that have not ended. Raises StoreError."""
+        found: dict[str, str] = {}
+        if self.core.servers.alone:
+            return found
+        for start in range(0, len(ids), _ROWS):
+            rows = await self.core.store.rows(_OWNERS, {"ids": ids[start : start + _ROWS]})
+            found.update({row.id: row.owner for row in rows})
+        return found
+
+    async def ended_of(self, ids: Sequence[str]) -> list[str]:
+        """Those of some episodes that no server drives, nor will after a takeover. Raises StoreError."""
+        driven = await self.owners(ids)
+        return [id for id in ids if id not in driven]
 
     async def view(self, id: str) -> EpisodeView:
         """An episode, with messages and tools where its task is still there. Raises NotFound."""
@@ -43,7 +68,7 @@ class Stored:
             play = None
         view = row_view(row, row.turn, await queries.reward_of(core.store, id), play)
         if row.state not in ENDED:
-            view.reason = await servers.silence(core.store, row.owner) or view.reason
+            view.reason = await core.servers.silence(row.owner) or view.reason
         return view
 
     async def step(self, id: str, step_id: str, request: StepRequest | None) -> StepView | None:

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from envfarm.orchestrator.http.auth import Auth
 from envfarm.orchestrator.http.boundary import AUTH, FARM, METRICS, boundary, endpoint
+from envfarm.orchestrator.http.forwarding import FORWARDER, Forwarder
 from envfarm.orchestrator.http.inflight import IN_FLIGHT, InFlight
 from envfarm.orchestrator.http.metrics import Metrics
 from envfarm.orchestrator.http.openapi import OPENAPI, PAGE, document, page
@@ -36,6 +37,8 @@ def make_app(farm: Farm, *, body_limit: int, tokens: Sequence[str] = ()) -> web.
     app[OPENAPI] = json.dumps(doc).encode()
     app[PAGE] = page(doc)
     app[IN_FLIGHT] = InFlight()
+    app[FORWARDER] = Forwarder(farm)
+    app.cleanup_ctx.append(app[FORWARDER].life)
     app.on_shutdown.extend((shut_down, app[IN_FLIGHT].end))
     app.router.add_get("/", _home)
     for route in ROUTES:

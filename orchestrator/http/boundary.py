@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from envfarm.orchestrator.errors import Forbidden
+from envfarm.orchestrator.errors import Forbidden, Moving
 from envfarm.orchestrator.http.auth import Auth, Caller
+from envfarm.orchestrator.http.forwarding import FORWARDER
 from envfarm.orchestrator.http.inflight import IN_FLIGHT
 from envfarm.orchestrator.http.metrics import Metrics
 from envfarm.orchestrator.schemas.episodes import ErrorBody
@@ -112,6 +113,8 @@ class Route:
 
 def endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """The aiohttp handler of a route."""
+    about_one = "{id}" in route.path
+    drives = about_one or route.method == "POST"
     no_query = None if _required(route.query) else route.query()
     nothing = Nothing()
 
@@ -123,6 +126,12 @@ def endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespon
         if not route.open:
             headers = http.headers
             caller = app[AUTH].caller(headers.get("Authorization"), http.host, headers.get("Origin"))
+        if drives and app[FARM].servers.lapsed:  # what we remember of our episodes may be old: somebody else has them
+            await app[FARM].servers.hold()
+        if about_one and http.match_info["id"] not in app[FARM].core.live:
+            sent = await app[IN_FLIGHT].answer(app[FORWARDER].about(http, http.match_info["id"]))
+            if sent is not None:
+                return sent
         query = no_query if no_query is not None and not http.query_string else _query(route.query, http)
         body = nothing if route.body is None else await _body(route.body, http)
         answer = await app[IN_FLIGHT].answer(route.handler(Request(app[FARM], http, caller, query, body)))
@@ -154,6 +163,8 @@ async def boundary(
         response = _of_aiohttp(request, response)
     elif isinstance(response, Exception):
         response = failure(response, request.match_info.get("id"))
+    if request.app[FARM].core.draining and not response.prepared:
+        response.force_close()  # its client comes again over another connection, perhaps to another server
     resource = request.match_info.route.resource
     method, path = (request.method, resource.canonical) if resource is not None else ("any", "unknown")
     request.app[METRICS].request(method, path, response.status, perf_counter() - started)
@@ -172,7 +183,7 @@ def failure(error: BaseException, episode: str | None = None) -> web.Response:
     """An exception as a response."""
     headers = {}
     status = error.status if isinstance(error, FarmError) else 500
-    if isinstance(error, FarmFull):
+    if isinstance(error, FarmFull | Moving):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
     elif status == 503 and (isinstance(error, BackendUnavailable) or not isinstance(error, SandboxError)):
         headers["Retry-After"] = _AWAY  # the engine, the store, or we ourselves: not so for an episode's lost sandbox
@@ -187,7 +198,7 @@ def error_body(error: BaseException, episode: str | None = None) -> ErrorBody:
         logger.error("unexpected error", exc_info=error)
         message = f"the server failed ({type(error).__name__}); its log says more"
         return ErrorBody(type="infra_error", message=message, retryable=True, episode=episode)
-    if not isinstance(error, BadRequest | FarmFull):
+    if not isinstance(error, BadRequest | FarmFull | Moving):  # what happens all the time
         logger.warning("%s: %s", type(error).__name__, error)
     return ErrorBody(type=error.type, message=str(error), retryable=error.retryable, episode=episode)
 

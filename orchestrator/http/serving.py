@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ class Server:
     url: str
     token: str | None
     registry: Registry | None = None  # of a server in this process
+    drain: Callable[[float], Awaitable[None]] | None = None  # likewise: ends its steps, for at most so many seconds
 
 
 def data_folder(settings: Settings) -> Path:
@@ -65,7 +66,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         stack.enter_context(_Announcement(data / _ANNOUNCED, url))
-        yield Server(url, tokens[0].partition(":")[0] if tokens else None, farm.registry)
+        yield Server(url, tokens[0].partition(":")[0] if tokens else None, farm.registry, farm.drain)
 
 
 @asynccontextmanager
@@ -80,7 +81,15 @@ async def reachable(settings: Settings) -> AsyncIterator[Server]:
         return
     async with AsyncExitStack() as stack:
         own = secrets.token_urlsafe(16)
-        private = settings.model_copy(update={"host": "127.0.0.1", "port": 0, "tokens": Settings(tokens=(own,)).tokens})
+        private = settings.model_copy(
+            update={
+                "host": "127.0.0.1",
+                "port": 0,
+                "tokens": Settings(tokens=(own,)).tokens,
+                "advertise": None,
+                "takeover": False,  # it is gone as soon as the command is
+            }
+        )
         try:
             server = await stack.enter_async_context(serving(private))
         except DataInUse:

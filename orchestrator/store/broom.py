@@ -8,8 +8,9 @@ import math
 import os
 import time
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import and_, bindparam, delete, func, select
+from sqlalchemy import Executable, and_, bindparam, delete, exists, func, select
 
 from envfarm.orchestrator.farm.core import Core
 from envfarm.orchestrator.store import tables
@@ -31,6 +32,11 @@ _FORGET_EVENTS = delete(tables.events).where(
     )
 )
 _FORGET_REQUESTS = delete(tables.requests).where(tables.requests.c.created_at < bindparam("before"))
+_FORGET_SERVERS = delete(tables.servers).where(
+    tables.servers.c.heartbeat_at < bindparam("before"),
+    tables.servers.c.id != bindparam("me"),
+    ~exists().where(tables.episodes.c.owner == tables.servers.c.id, tables.episodes.c.ended_at.is_(None)),
+)
 _WANTED = select(tables.artifacts.c.digest).distinct()
 
 
@@ -54,14 +60,15 @@ class Broom:
                 log.error("not swept: %s", error)
 
     async def rows(self, now: float) -> None:
-        """Forget what was deleted, and events and idempotency keys that are too old. Raises StoreError."""
+        """Forget what was deleted, and events, idempotency keys and servers that are too old. Raises StoreError."""
         settings = self.core.settings
-        rows = [
+        rows: list[tuple[Executable, dict[str, Any]]] = [
             (_FORGET, {"before": now - settings.keep_deleted}),
             (_FORGET_EVENTS, {"before": now - settings.keep_events}),
             (_FORGET_REQUESTS, {"before": now - settings.keep_events}),
+            (_FORGET_SERVERS, {"before": now - settings.keep_events, "me": self.core.owner}),
         ]
-        await self.core.store.write(Change(rows=list(rows)))
+        await self.core.store.write(Change(rows=rows))
 
     async def files(self, now: float) -> None:
         """End the artefacts that no row refers to and that nobody has put for long. Raises StoreError, OSError.

@@ -15,7 +15,7 @@ from sqlalchemy.exc import (
     StatementError,
 )
 
-from envfarm.orchestrator.errors import StoreError, Unwritable
+from envfarm.orchestrator.errors import Fenced, StoreError, Unwritable
 from envfarm.toolbox.errors import Conflict, FarmError
 
 log = logging.getLogger(__name__)
@@ -23,13 +23,15 @@ log = logging.getLogger(__name__)
 
 def is_down(error: BaseException) -> bool:
     """Whether it is the database that failed, not what was sent to it."""
-    return isinstance(error, (OperationalError, InterfaceError, OSError)) or (
+    return isinstance(error, (OperationalError, InterfaceError, OSError, Fenced)) or (
         isinstance(error, DBAPIError) and error.connection_invalidated
     )
 
 
 def failure(name: str, error: BaseException) -> FarmError:
     """What a writer is told of an exception that its change met in the database `name`."""
+    if isinstance(error, Fenced):
+        return error
     if isinstance(error, IntegrityError):
         return Conflict("the same id was used by another request meanwhile")
     if _is_bad(error):

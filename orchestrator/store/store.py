@@ -18,7 +18,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from envfarm.orchestrator.errors import StoreError
+from envfarm.orchestrator.errors import Fenced, StoreError
 from envfarm.orchestrator.store.changes import LAST_EVENT, LOCK, Batch, Change
 from envfarm.orchestrator.store.errors import advice
 from envfarm.orchestrator.store.writer import Writer
@@ -48,6 +48,8 @@ class Store:
         self._reads: set[asyncio.Task[Sequence[Any]]] = set()
         self.last_event = 0  # id of the newest event that this server knows to be durable
         self.committed: list[Callable[[], None]] = []  # called after each commit that held events
+        self.fence: tuple[Executable, dict[str, Any]] | None = None  # a SELECT without which nothing is written
+        self.fenced = False  # it found no row
 
     async def open(self) -> None:
         """Migrate to the newest tables and start the writer; once open, it changes nothing. Raises StoreError."""
@@ -140,6 +142,24 @@ class Store:
         """Wait until everything submitted so far is durable."""
         await self.write(Change())
 
+    @asynccontextmanager
+    async def exchange(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction beside the writer's, of rows that are asked for in it. Raises Fenced, StoreError."""
+        try:
+            async with self._engine.begin() as connection:
+                await self._pass(connection)
+                yield connection
+        except (DBAPIError, OSError) as error:
+            raise StoreError(f"database {self._name()}: {advice(error)}") from error
+
+    async def _pass(self, connection: AsyncConnection) -> None:
+        """See that the fence still stands, and keep it standing until the transaction ends. Raises Fenced."""
+        if self.fence is None:
+            return
+        if (await connection.execute(*self.fence)).first() is None:
+            self.fenced = True
+            raise Fenced("another server took over what this one drove; send the same again")
+
     async def _transact(self, changes: Sequence[Change]) -> None:
         before = self.last_event
         loop = asyncio.get_running_loop()
@@ -147,6 +167,7 @@ class Store:
             self.last_event = await loop.run_in_executor(self._thread, self._commit_here, changes)
         else:
             async with self._engine.begin() as connection:
+                await self._pass(connection)
                 last = await connection.run_sync(self._batch.apply, changes, self.last_event)
             self.last_event = last
         if self.last_event > before:

@@ -32,6 +32,10 @@ servers = Table(
     Column("id", String(64), primary_key=True),
     Column("started_at", Double, nullable=False),
     Column("heartbeat_at", Double, nullable=False),
+    Column("url", Text),  # where the other servers reach it
+    Column("place", String(200)),  # where its sandboxes are, if others may take them over
+    Column("term", BigInteger, nullable=False, server_default="0"),  # rises when it signs on, or is taken over
+    Column("left_at", Double),  # it signed off, or was taken over, and did not sign on again
 )
 
 runs = Table(

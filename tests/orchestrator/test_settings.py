@@ -58,7 +58,7 @@ def test_paths_in_a_file_are_meant_from_the_file(tmp_path: Path, monkeypatch: py
     ("text", "message"),
     [
         ("capcity = 3", "envfarm.toml: capcity: no such setting; did you mean capacity?"),
-        ("[server]\nport = 3", "envfarm.toml: server: no such setting; `envfarm config` lists the known ones"),
+        ("[main]\nport = 3", "envfarm.toml: main: no such setting; `envfarm config` lists the known ones"),
         ("port = 70000", "envfarm.toml: port: Input should be less than or equal to 65535, not 70000"),
         ('isolation = "kvm"', "envfarm.toml: isolation: Input should be 'runc' or 'gvisor', not 'kvm'"),
         ('network = "allowlist"', "envfarm.toml: network: Input should be 'none' or 'public', not 'allowlist'"),

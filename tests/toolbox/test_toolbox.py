@@ -367,6 +367,18 @@ async def test_adopted_sandboxes_count(make: Make) -> None:
     await waiting
 
 
+async def test_what_another_server_goes_on_with_counts_no_more_and_lives(make: Make) -> None:
+    backend = SimulatedBackend()
+    toolbox = make(backend, capacity=1)
+    handed_on = await toolbox.lease(A, lease="1")
+    waiting = ask(toolbox, "2")
+    toolbox.forget(handed_on)
+    await waiting
+    assert handed_on.id in backend.sandboxes
+    assert toolbox.stats().leased == 1
+    await handed_on.close()
+
+
 async def test_a_sandbox_that_cannot_be_ended_keeps_its_slot_until_it_can(make: Make) -> None:
     backend = SimulatedBackend()
     toolbox = make(backend, capacity=1)

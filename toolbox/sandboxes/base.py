@@ -202,6 +202,12 @@ class Backend(Protocol):
     async def offer(self, sandbox: Sandbox) -> None:
         """Let the farm's other servers take a prepared sandbox while it waits warm. Raises BackendUnavailable."""
 
+    async def place(self) -> str | None:
+        """Where its sandboxes are: equal for servers that reach each other's; None where they end with the server.
+
+        Raises BackendUnavailable.
+        """
+
     async def claim(self, sandbox: Sandbox, *, owner: str, lease: str) -> bool:
         """Have a sandbox for a lease; False when another server took it first. Raises BackendUnavailable."""
 

@@ -253,8 +253,13 @@ class DockerBackend:
     async def offer(self, sandbox: Sandbox) -> None:
         """Nobody else could take it."""
 
+    async def place(self) -> str | None:
+        """The engine's own id: its address may mean another one elsewhere. Raises BackendUnavailable."""
+        about = await self.api.call(lambda client: client.info())
+        return f"docker {about['ID']}" if about.get("ID") else None
+
     async def claim(self, sandbox: Sandbox, *, owner: str, lease: str) -> bool:
-        """It is this server's already."""
+        """It is this server's already: labels cannot be changed, and the store says who drives it."""
         return True
 
     async def find(self, owner: str) -> list[SandboxInfo]:

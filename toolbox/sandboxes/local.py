@@ -199,6 +199,10 @@ class LocalBackend:
     async def offer(self, sandbox: Sandbox) -> None:
         """Nobody else could take it."""
 
+    async def place(self) -> str | None:
+        """None: they end with the server."""
+        return None
+
     async def claim(self, sandbox: Sandbox, *, owner: str, lease: str) -> bool:
         """It is this server's already."""
         return True

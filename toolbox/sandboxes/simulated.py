@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import tarfile
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -61,9 +62,16 @@ class SimulatedBackend:
     async def offer(self, sandbox: Sandbox) -> None:
         """Nobody else could take it."""
 
+    async def place(self) -> str | None:
+        """This very object: several servers of one process may share it."""
+        return f"simulated {os.getpid()} {id(self)}"
+
     async def claim(self, sandbox: Sandbox, *, owner: str, lease: str) -> bool:
-        """It is this server's already."""
-        return True
+        """Write another name on it."""
+        mine = self.sandboxes.get(sandbox.id)
+        if mine is not None:
+            mine.owner, mine.lease = owner, lease
+        return mine is not None
 
     async def find(self, owner: str) -> list[SandboxInfo]:
         """Every living sandbox of that owner."""

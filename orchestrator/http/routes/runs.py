@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from typing import Any
+
 from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 
-from envfarm.orchestrator.errors import Forbidden
+from envfarm.orchestrator.errors import Forbidden, Moving
 from envfarm.orchestrator.http.boundary import Nothing, Request
+from envfarm.orchestrator.http.forwarding import FORWARDER, HOP
 from envfarm.orchestrator.http.routes.queries import Events, Rewards
 from envfarm.orchestrator.http.sse import stream
 from envfarm.orchestrator.schemas.base import Name
@@ -15,6 +20,9 @@ from envfarm.orchestrator.schemas.runs import LeaseRequest, LeaseView, RunReques
 from envfarm.toolbox.errors import BadRequest, NotFound
 from envfarm.toolbox.explain import explain
 
+logger = logging.getLogger(__name__)
+
+_ASK = 5.0  # seconds for another server to renew leases
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 
 
@@ -49,8 +57,11 @@ async def rewards(request: Request[Rewards, Nothing]) -> RewardsView:
 async def renew(request: Request[Nothing, LeaseRequest]) -> LeaseView:
     """A heartbeat: renew the leases of a run's live episodes, or of some episodes."""
     body = request.body
-    if request.caller.run is None or body.ids is None:
-        return await request.farm.renew(run=request.run(body.run) if body.ids is None else None, ids=body.ids)
+    if body.ids is None:
+        view = await request.farm.renew(run=request.run(body.run))
+        peers = [] if HOP in request.http.headers else request.farm.servers.peers()
+        asked = [_renewed(request, peer, {"run": body.run}) for peer in peers]
+        return _sum([view, *await asyncio.gather(*asked)])
     mine, others = [], []
     for id in body.ids:
         try:
@@ -59,9 +70,32 @@ async def renew(request: Request[Nothing, LeaseRequest]) -> LeaseView:
             others.append(id)
         else:
             mine.append(id)
-    view = await request.farm.renew(ids=mine)
+    elsewhere = await request.http.app[FORWARDER].split(mine, request.http)
+    asked = [_renewed(request, owner, {"ids": ids}) for owner, ids in elsewhere.items()]
+    there = {id for ids in elsewhere.values() for id in ids}
+    view = await request.farm.renew(ids=[id for id in mine if id not in there])
     view.gone.extend(others)
-    return view
+    return _sum([view, *await asyncio.gather(*asked)])
+
+
+async def _renewed(request: Request[Nothing, LeaseRequest], owner: str, body: dict[str, Any]) -> LeaseView:
+    """What another server renews; nothing when it is away: leases start anew where its episodes go on."""
+    try:
+        async with asyncio.timeout(_ASK):
+            return LeaseView.model_validate(await request.http.app[FORWARDER].ask(request.http, owner, body))
+    except (Moving, TimeoutError) as error:
+        logger.warning("leases: %s", error)
+        return LeaseView(renewed=[])
+
+
+def _sum(views: list[LeaseView]) -> LeaseView:
+    """One answer of several servers' answers."""
+    first = [one.lease_expires_at for one in views if one.lease_expires_at is not None]
+    return LeaseView(
+        renewed=[id for one in views for id in one.renewed],
+        gone=[id for one in views for id in one.gone],
+        lease_expires_at=min(first, default=None),
+    )
 
 
 async def events(request: Request[Events, Nothing]) -> web.StreamResponse:

@@ -11,17 +11,25 @@ from aiohttp import web
 from envfarm import __version__
 from envfarm.orchestrator.errors import Forbidden
 from envfarm.orchestrator.http.boundary import METRICS, Nothing, Reply, Request
+from envfarm.orchestrator.http.forwarding import FORWARDER
 from envfarm.orchestrator.http.metrics import CONTENT_TYPE
 from envfarm.orchestrator.http.openapi import OPENAPI, PAGE
 from envfarm.orchestrator.http.routes.queries import Artifact
 from envfarm.orchestrator.schemas.episodes import HealthView, ReadyView
+from envfarm.toolbox.errors import NotFound
 
 _SNIFFED = 4096
 
 
 async def artifact(request: Request[Artifact, Nothing]) -> web.StreamResponse:
     """A file by its digest; ranges are served."""
-    path = await request.farm.artifact(request.path("digest"), run=request.caller.run)
+    try:
+        path = await request.farm.artifact(request.path("digest"), run=request.caller.run)
+    except NotFound:
+        found = await request.http.app[FORWARDER].artifact(request.http)
+        if found is None:
+            raise
+        return found
     headers = {
         "Content-Type": _media_type(path),
         "Cache-Control": "private, max-age=31536000, immutable",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from envfarm.orchestrator.errors import Elsewhere, Moving
 from envfarm.orchestrator.http.boundary import Nothing, Reply, Request, error_body, settled
+from envfarm.orchestrator.http.forwarding import FORWARDER, HOP
 from envfarm.orchestrator.http.routes.queries import Paged, Wait
 from envfarm.orchestrator.schemas.base import Page
 from envfarm.orchestrator.schemas.episodes import (
@@ -47,20 +49,41 @@ async def batch(request: Request[Nothing, BatchRequest]) -> BatchView:
     chains: dict[str, list[int]] = {}
     for index, one in enumerate(steps):
         chains.setdefault(one.episode, []).append(index)
+    elsewhere = await request.http.app[FORWARDER].split(list(chains), request.http)
 
     async def chain(indexes: list[int]) -> None:
         for index in indexes:
             results[index] = await _one(request, steps[index])
 
-    if len(chains) == 1:
-        await chain(list(range(len(steps))))
+    async def forward(owner: str, indexes: list[int]) -> None:
+        for index, result in zip(indexes, await _forwarded(request, owner, [steps[i] for i in indexes]), strict=True):
+            results[index] = result
+
+    work = [forward(owner, [index for id in ids for index in chains.pop(id)]) for owner, ids in elsewhere.items()] + [
+        chain(indexes) for indexes in chains.values()
+    ]
+    if len(work) == 1:
+        await work[0]
     else:
-        await asyncio.gather(*(chain(indexes) for indexes in chains.values()))
+        await asyncio.gather(*work)
     return BatchView.model_construct(results=results)
+
+
+async def _forwarded(request: Request[Nothing, BatchRequest], owner: str, steps: list[BatchStep]) -> list[BatchResult]:
+    """What another server makes of some steps of a batch, in one request."""
+    body = {"steps": [one.model_dump(mode="json", exclude_unset=True) for one in steps]}
+    answer = await settled(request.http.app[FORWARDER].ask(request.http, owner, body))
+    if isinstance(answer, Exception):
+        return [
+            BatchResult.model_construct(episode=one.episode, error=error_body(answer, one.episode)) for one in steps
+        ]
+    return [BatchResult.model_validate(result) for result in answer["results"]]
 
 
 async def _one(request: Request[Nothing, BatchRequest], one: BatchStep) -> BatchResult:
     view = await settled(_seen(request, one))  # each step of a batch has an answer of its own
+    if isinstance(view, Elsewhere) and HOP in request.http.headers:
+        view = Moving(f"episode {one.episode} is changing hands; send the same again")
     if isinstance(view, Exception):
         return BatchResult.model_construct(episode=one.episode, error=error_body(view, one.episode))
     if view is None:

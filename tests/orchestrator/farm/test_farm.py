@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from envfarm.orchestrator.errors import Elsewhere
+from envfarm.orchestrator.errors import Elsewhere, SettingsError
 from envfarm.orchestrator.farm.farm import Farm
 from envfarm.orchestrator.schemas.episodes import (
     Call,
@@ -395,8 +395,9 @@ async def test_an_episode_whose_server_is_gone_is_told_as_such(open_farm: Any) -
     id = (await create(here)).id
     await here.episode(id, wait=10)
     await here.close()
-    assert (await there.episode(id)).reason is None
-    long_ago = update(tables.servers).where(tables.servers.c.id == "here").values(heartbeat_at=time.time() - 1000)
+    assert (await there.episode(id)).reason == "its server here stopped; it goes on when that one starts again"
+    killed = {"heartbeat_at": time.time() - 1000, "left_at": None}
+    long_ago = update(tables.servers).where(tables.servers.c.id == "here").values(**killed)
     await there.store.write(Change(guard=(long_ago, {})))
     view = await there.episode(id)
     assert view.state == "running"
@@ -431,3 +432,9 @@ async def test_a_run_of_higher_priority_starts_first(open_farm: Any) -> None:
 async def test_a_farm_says_whether_it_is_ready(farm: Farm) -> None:
     view = await farm.ready()
     assert (view.ready, view.checks) == (True, {"store": "ok", "backend": "ok"})
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+async def test_takeover_needs_a_shared_database(open_farm: Any) -> None:
+    with pytest.raises(SettingsError, match="takeover: only servers that share a PostgreSQL"):
+        await open_farm(takeover=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -52,7 +54,7 @@ class Api:
         if self.token is not None:
             options["headers"] = {"Authorization": f"Bearer {self.token}"} | options["headers"]
         if body is not None:
-            options["data"] = body if isinstance(body, bytes) else json.dumps(body)
+            options["data"] = body if isinstance(body, bytes | io.BytesIO) else json.dumps(body)
         async with self.session.request(method, self.url + path, **options) as answer:
             return Answer(answer.status, answer.headers, await answer.read())
 
@@ -88,17 +90,44 @@ async def serve() -> AsyncIterator[Serve]:
     async with AsyncExitStack() as stack:
 
         async def start(
-            farm: Farm, *, token: str | None = None, tokens: Sequence[str] = (), body_limit: int = Settings().body_limit
+            farm: Farm,
+            *,
+            token: str | None = None,
+            tokens: Sequence[str] = (),
+            body_limit: int = Settings().body_limit,
+            port: int = 0,
         ) -> Api:
             runner = make_runner(make_app(farm, body_limit=body_limit, tokens=tokens))
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
-            site = web.TCPSite(runner, "127.0.0.1", 0)
+            site = web.TCPSite(runner, "127.0.0.1", port)
             await site.start()
             session = await stack.enter_async_context(aiohttp.ClientSession())
             return Api(runner, session, token)
 
         yield start
+
+
+def free_port() -> int:
+    """One that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+Join = Callable[..., Awaitable[tuple[Farm, Api]]]
+
+
+@pytest.fixture
+async def join(open_farm: Callable[..., Awaitable[Farm]], serve: Serve) -> Join:
+    """Starts servers of one farm, which reach each other."""
+
+    async def start(owner: str, *, tokens: Sequence[str] = (), token: str | None = None, **settings: Any) -> Any:
+        port = free_port()
+        farm = await open_farm(owner, advertise=f"http://127.0.0.1:{port}", **settings)
+        return farm, await serve(farm, port=port, tokens=tokens, token=token)
+
+    return start
 
 
 @pytest.fixture

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select, update
 
 from envfarm.orchestrator.farm.farm import Farm
 from envfarm.orchestrator.schemas.episodes import Call, EpisodeLimits, EpisodeRequest, FinishRequest, StepRequest
 from envfarm.orchestrator.store import tables
+from envfarm.orchestrator.store.changes import Change
 from envfarm.toolbox.artifacts import Artifacts
 from envfarm.toolbox.errors import NotFound
 from envfarm.toolbox.sandboxes.simulated import SimulatedBackend
@@ -67,6 +68,17 @@ async def test_what_was_deleted_is_forgotten_after_a_while(open_farm: Any) -> No
     await farm.broom.rows(time.time() + 5000)
     assert len(await farm.store.rows(select(tables.events))) == 1  # the newest: ids never start anew
     assert await farm.store.rows(select(tables.requests)) == []
+
+
+async def test_servers_that_left_nothing_behind_are_forgotten(open_farm: Any) -> None:
+    farm = await open_farm(keep_events=1000)
+    rows = [{"id": id, "started_at": 1.0, "heartbeat_at": 1.0} for id in ("empty", "busy")]
+    await farm.store.write(Change(rows=[(insert(tables.servers), row) for row in rows]))
+    [view] = await farm.create(ONE)
+    theirs = update(tables.episodes).where(tables.episodes.c.id == view.id).values(owner="busy")
+    await farm.store.write(Change(guard=(theirs, {})))
+    await farm.broom.rows(time.time() + 5000)
+    assert {row.id for row in await farm.store.rows(select(tables.servers))} == {"me", "busy"}
 
 
 async def test_files_go_with_the_last_episode_that_refers_to_them(farm: Farm) -> None:

@@ -216,8 +216,12 @@ async def test_a_database_that_goes_away_is_said_to_all_who_wait(tmp_path: Path)
 async def test_an_older_database_is_migrated_with_what_it_holds(database: str) -> None:
     first = Store(database)
     await first.open()
-    for older in ("ADD COLUMN priority INTEGER DEFAULT 0 NOT NULL", "DROP COLUMN fork_of"):
-        await first.write(Change(rows=[(text(f"ALTER TABLE episodes {older}"), {})]))
+    older = ["episodes ADD COLUMN priority INTEGER DEFAULT 0 NOT NULL", "episodes DROP COLUMN fork_of"]
+    older += [f"servers DROP COLUMN {name}" for name in ("url", "place", "term", "left_at")]
+    for change in older:
+        await first.write(Change(rows=[(text(f"ALTER TABLE {change}"), {})]))
+    server = text("INSERT INTO servers (id, started_at, heartbeat_at) VALUES ('me', 1.0, 1.0)")
+    await first.write(Change(rows=[(server, {})]))
     columns = "id, run, task, task_digest, kind, state, owner, limits, terminated, truncated, created_at"
     row = "'ep-1', 'r', 't', 'd', 'k', 'queued', 'me', '{}', false, false, 1.0"
     await first.write(Change(rows=[(text(f"INSERT INTO episodes ({columns}) VALUES ({row})"), {})]))
@@ -227,6 +231,8 @@ async def test_an_older_database_is_migrated_with_what_it_holds(database: str) -
     await second.open()
     [kept] = await second.rows(select(tables.episodes))
     assert (kept.id, kept.limits, kept.fork_of) == ("ep-1", "{}", None)
+    [server] = await second.rows(select(tables.servers))
+    assert (server.id, server.term, server.url, server.left_at) == ("me", 0, None, None)
     async with second.read() as connection:
         names = await connection.run_sync(lambda sync: {one["name"] for one in inspect(sync).get_columns("episodes")})
     assert "priority" not in names
