@@ -44,6 +44,17 @@ def test_lists_and_tables_can_be_written_in_a_variable(monkeypatch: pytest.Monke
     assert settings.base_images == {"python:3.*": "local/python:1"}
 
 
+def test_a_key_of_a_table_can_be_a_variable_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENVFARM_KUBERNETES__QPS", "7")
+    monkeypatch.setenv("ENVFARM_KUBERNETES__PLAIN_HTTP", '["registry.example"]')
+    loaded = load()
+    assert (loaded.settings.kubernetes.qps, loaded.settings.kubernetes.plain_http) == (7.0, ("registry.example",))
+    assert loaded.origins["kubernetes"] == "ENVFARM_KUBERNETES"
+    monkeypatch.setenv("ENVFARM_KUBERNETES__QPSS", "7")
+    with pytest.raises(SettingsError, match=r"^ENVFARM_KUBERNETES\.qpss: no such field; did you mean qps\?$"):
+        load()
+
+
 def test_paths_in_a_file_are_meant_from_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/farm.toml").write_text('data = "kept"\ntasks = ["mine", "/abs"]\n[base_images]\n"a:*" = "b:1"\n')

@@ -12,7 +12,7 @@ from envfarm.tasks.images import TaskImages
 from envfarm.toolbox.errors import TaskError
 
 
-@pytest.mark.parametrize("name", ["docker", "local", "simulated"])
+@pytest.mark.parametrize("name", ["docker", "kubernetes", "local", "simulated"])
 async def test_a_back_end_is_the_one_that_is_named(name: str, tmp_path: Path) -> None:
     settings = load({"backend": name, "data": tmp_path}).settings
     backend = open_backend(settings)
