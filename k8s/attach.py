@@ -240,7 +240,10 @@ async def attach(
         async with asyncio.timeout(ATTACH):
             response = await session.get(url, **options)
             if response.status != 101:
-                raise _refused(pod, response.status, await response.read())
+                try:
+                    raise _refused(pod, response.status, await response.read())
+                finally:
+                    response.close()
         _check(options["headers"]["Sec-WebSocket-Key"], response)
         stream.take(response)
     except TimeoutError:

@@ -8,6 +8,7 @@ from typing import Any
 from envfarm.k8s import labels
 from envfarm.k8s.client import JSON_PATCH, ApiRefused, ClusterApi
 from envfarm.k8s.pods import Pod, Pods, moment
+from envfarm.toolbox.sandboxes.base import WARM
 
 _NOT_AS_TESTED = frozenset({404, 409, 422})
 
@@ -44,8 +45,8 @@ class Claims:
             _replace("annotations", labels.LEASE, lease),
         ]
         if (
-            pod.labels.get(labels.STATE) == labels.WARM
-        ):  # one that waited has no deadline yet, and one can only be shortened
+            pod.annotations.get(labels.LEASE) == WARM
+        ):  # it had no deadline while it waited, and one can only be shortened
             age = max(0, int(time.time() - moment(pod.status.get("startTime") or _stamp(pod.created))))
             changes.append({"op": "add", "path": "/spec/activeDeadlineSeconds", "value": age + self._deadline})
         wanted = {labels.STATE: labels.LEASED, labels.OWNER: labels.value(owner), labels.LEASE: labels.value(lease)}

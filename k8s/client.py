@@ -201,6 +201,9 @@ class ClusterApi:
         """Let go of the connections; a later request connects again."""
         api, self._api = self._api, None
         if api is not None:
+            pool = api.rest_client.pool_manager
+            if pool is not None and isinstance(pool.connector, aiohttp.TCPConnector):
+                await pool.connector.close(abort_ssl=True)  # a farewell could outlive the loop
             await api.close()
             for _ in range(3):  # turns of the loop, in which connections that were let go of end
                 await asyncio.sleep(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 from urllib.parse import quote
@@ -23,12 +24,12 @@ async def history(client: ApiClient, namespace: str, pod: str, container: str) -
     Both streams apart where API server and kubelet do that (feature gate PodLogsQuerySplitStreams), else only stream 1,
     with both in it. Raises BackendUnavailable, SandboxLost (the pod is gone).
     """
-    out = await _read(client, namespace, pod, container, "Stdout")
-    if out is None:
+    out, err = await asyncio.gather(*(_read(client, namespace, pod, container, name) for name in ("Stdout", "Stderr")))
+    if out is None or err is None:
         return {1: await _read(client, namespace, pod, container, None) or b""}
     if len(_READY.findall(out)) > 1:  # a server that has never heard of streams: it ignores the question
         return {1: out}
-    return {1: out, 2: await _read(client, namespace, pod, container, "Stderr") or b""}
+    return {1: out, 2: err}
 
 
 async def _read(client: ApiClient, namespace: str, pod: str, container: str, stream: str | None) -> bytes | None:

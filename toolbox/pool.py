@@ -282,7 +282,8 @@ class Supply:
                 self.end(sandbox)
 
     async def _claimed(self, sandbox: Sandbox, lease: str) -> bool:
-        return await self._alive(sandbox) and await self.backend.claim(sandbox, owner=self.owner, lease=lease)
+        claim = self.backend.claim(sandbox, owner=self.owner, lease=lease)
+        return all(await asyncio.gather(self._alive(sandbox), claim))  # both at once: each is a way there and back
 
     async def _alive(self, sandbox: Sandbox) -> bool:
         try:

@@ -12,7 +12,7 @@ import pytest
 from envfarm.k8s.backend import KubernetesBackend
 from envfarm.k8s.pod import TemplateError
 from envfarm.toolbox.errors import ImageError, SandboxLost, SandboxStartError
-from envfarm.toolbox.sandboxes.base import Limits, Sandbox, SandboxSpec
+from envfarm.toolbox.sandboxes.base import WARM, Limits, Sandbox, SandboxSpec
 
 from ..conftest import Cluster
 from .conftest import Open
@@ -128,8 +128,10 @@ async def test_a_pod_that_fills_its_disk(backend: KubernetesBackend, spec: Sandb
 
 
 async def test_a_pod_that_lives_too_long(open_backend: Open, spec: SandboxSpec) -> None:
-    backend = open_backend(deadline_seconds=3)
-    assert (await ended(await start(backend, spec))).cause == "deadline"
+    backend = open_backend(deadline_seconds=1)
+    sandbox = await backend.start(spec, owner="tests", lease=WARM)  # which has none, as it only waits
+    assert await backend.claim(sandbox, owner="tests", lease="x")
+    assert (await ended(sandbox)).cause == "deadline"
 
 
 async def test_a_pod_that_dies_before_it_is_ready_is_replaced(backend: KubernetesBackend, spec: SandboxSpec) -> None:

@@ -14,14 +14,14 @@ NAMES = {"itself", "api", "kubelet", "metadata", "sandbox", "dns", "internet"}
 
 
 @pytest.mark.parametrize("isolation", ["runc", "gvisor"])
-@pytest.mark.parametrize("image", ["base", "busybox"])
+@pytest.mark.parametrize("name", ["base", "busybox"])
 async def test_nothing_is_in_reach_of_a_sandbox_without_network(
-    backend: KubernetesBackend, cluster: Cluster, docker_base: str, spec: SandboxSpec, isolation: Isolation, image: str
+    backend: KubernetesBackend, cluster: Cluster, docker_base: str, spec: SandboxSpec, isolation: Isolation, name: str
 ) -> None:
     if isolation == "gvisor" and not cluster.gvisor:
         pytest.skip("the cluster offers no gVisor")
     changes = {"network": "none", "isolation": isolation}
-    if image == "base":
+    if name == "base":
         changes["image"] = cluster.push(docker_base)
     findings = await preflight(backend, spec.model_copy(update=changes))
     assert {one.name for one in findings} == NAMES

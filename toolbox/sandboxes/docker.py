@@ -48,6 +48,8 @@ RUNTIMES = {"runc": None, "gvisor": "runsc"}
 ENGINE_RACES = ("failed to create endpoint", "no such network interface", "could not find bridge", "context deadline")
 """What an engine says when starting a container failed for reasons of its own."""
 START_TIMEOUT = 60.0
+ENGINE_AWAY = 5.0
+"""Seconds for which an engine that is gone may come back, with its containers."""
 REMOVAL = 0.5
 """Seconds that the engine may take from the end of a container's main process to the container's removal."""
 MAIN = (
@@ -62,6 +64,7 @@ class DockerSandbox(HeldSandbox):
     def __init__(self, backend: DockerBackend, container: str, spec: SandboxSpec, shell: Shell, defaults: Defaults):
         super().__init__(container, spec, shell, defaults)
         self._backend = backend
+        self.patience = ENGINE_AWAY
 
     async def attach(self) -> None:
         """Take hold of the stream. Raises BackendUnavailable, SandboxLost."""
@@ -73,8 +76,11 @@ class DockerSandbox(HeldSandbox):
         return await attach(api.url, self._id, self.shell.feed, self.closed, tls=api.tls)
 
     async def cause(self) -> SandboxLost | None:
-        """Why the container is dead; None while it lives."""
-        return await self._backend.cause(self._id)
+        """Why the container is dead; None while it lives. Raises BackendUnavailable."""
+        error = await self._backend.cause(self._id)
+        if error is not None and error.cause == "engine":
+            raise BackendUnavailable(str(error))
+        return error
 
     async def history(self) -> dict[int, bytes]:
         """What the engine logged. Raises SandboxLost, BackendUnavailable."""

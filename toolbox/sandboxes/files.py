@@ -76,7 +76,7 @@ async def _send_part(shell: Shell, data: bytes, more: bool) -> tuple[bytes, str]
     assert wire is not None
     head = shell.head("spool", token, len(data), ident="a" if more else "-")
     frame = head + data + f"\n{token}\n".encode()
-    shell.owed = len(frame)
+    shell.in_pieces = True
     chunks = [frame[start : start + _CHUNK] for start in range(0, len(frame), _CHUNK)]
     try:
         while chunks and shell.wire is wire:  # what belongs to a stream that broke does not go on in the next
@@ -89,7 +89,7 @@ async def _send_part(shell: Shell, data: bytes, more: bool) -> tuple[bytes, str]
         shell.abandon_spool(token, answer)
         raise
     finally:
-        shell.owed = 0
+        shell.in_pieces = False
     code, _, path = rest.partition(b":")
     return code, path.decode()
 

@@ -11,7 +11,7 @@ from envfarm.toolbox.sandboxes.base import OUTPUT_LIMIT
 from envfarm.toolbox.sandboxes.replay import History, Replay
 from envfarm.toolbox.sandboxes.session import Pending, Session
 from envfarm.toolbox.sandboxes.stream import PREFIX
-from envfarm.toolbox.sandboxes.supervisor import BLANK, HEADER, Supervisor, Wire
+from envfarm.toolbox.sandboxes.supervisor import FILLS, FLOODS, Supervisor, Wire
 
 
 class Rejoin(Supervisor):
@@ -87,8 +87,9 @@ class Rejoin(Supervisor):
         assert self.wire is not None
         self.era = f"@{secrets.token_hex(3)}"
         frame = self.frame("hello", self._token)
-        self.wire.write(self._fill() + frame)
-        if not await self.waited(replay.answer, None, frame):
+        self.wire.write(frame)
+        cut = self.in_pieces or (self._pending is not None and self._pending.frame and not self._pending.began)
+        if not await self.waited(replay.answer, None, frame, FILLS if cut else FLOODS):
             raise BackendUnavailable("the stream to the sandbox broke again")
         replay.answer.result()  # raises what was lost meanwhile
         self.wire.pause()  # what the sandbox prints now waits there, not here
@@ -99,14 +100,6 @@ class Rejoin(Supervisor):
         if self._broke.done():
             raise BackendUnavailable("the stream to the sandbox broke again")
         return replay
-
-    def _fill(self) -> bytes:
-        """Blank lines for what a frame that was cut may still lack, so that nobody has to wait for a silence."""
-        pending = self._pending
-        owed = max(self.owed, 0 if pending is None or pending.began else len(pending.frame))
-        if not owed:
-            return b""
-        return BLANK * (owed // HEADER + 1) + self.hello.encode() + b"\n" + BLANK  # which the greeting would be part of
 
     async def resume(self, history: History) -> list[Session]:
         """Take over a supervisor that an earlier farm started; returns its sessions.

@@ -19,6 +19,7 @@ _LONGEST = 64 << 10  # a marker with a list of process ids
 # A sandbox can print prefixes by the million: only what looks like a token, or ends before one can be told, is read.
 _MARK = re.compile(re.escape(PREFIX) + rb"([0-9a-f]{%d}|[0-9a-f]{0,%d}\Z)" % (TOKEN, TOKEN - 1))
 _SLACK = 1 << 20
+_TAIL = 1 << 10
 _WRITE = 256 << 10  # bytes that go into a spool file at once
 
 Handler = Callable[[int, bytes, bytes], None]
@@ -125,17 +126,18 @@ class Reader:
         self._held = {1: b"", 2: b""}
         self._total = {1: 0, 2: 0}
         self._pairs = {1: 0, 2: 0}  # of CR and LF
+        self._tail = {1: b"", 2: b""}  # the last bytes
         self._cr = {1: False, 2: False}  # the last byte was a CR
         self._anchors = {1: (b"", 0, 0), 2: (b"", 0, 0)}  # the last marker's line, bytes and pairs up to its end
 
     def restart(self, stream: int) -> None:
         """Begin anew with a stream, before its first byte."""
         self._held[stream], self._total[stream], self._pairs[stream] = b"", 0, 0
-        self._cr[stream], self._anchors[stream] = False, (b"", 0, 0)
+        self._tail[stream], self._cr[stream], self._anchors[stream] = b"", False, (b"", 0, 0)
         self.sinks[stream] = None
 
     def beyond(self, stream: int, logged: bytes, *, drops_cr: bool) -> bytes | None:
-        """What a log holds of a stream beyond the bytes that came; None when it no longer holds the last marker.
+        """What a log holds of a stream beyond the bytes that came; None when it no longer shows where they end.
 
         `drops_cr` says that it holds LF for each CRLF.
         """
@@ -145,7 +147,13 @@ class Reader:
             line = line.replace(b"\r\n", b"\n")
             since -= self._pairs[stream] - pairs
         start = logged.find(line) if line else -1
-        return None if start < 0 else logged[start + len(line) + since :]
+        if start >= 0:
+            return logged[start + len(line) + since :]
+        tail = self._tail[stream].replace(b"\r\n", b"\n") if drops_cr else self._tail[stream]
+        start = logged.find(tail)
+        if start < 0 or len(tail) < _TAIL // 2 or logged.find(tail, start + 1) >= 0:  # `yes` ends everywhere alike
+            return None
+        return logged[start + len(tail) :]
 
     def feed(self, stream: int, data: bytes) -> None:
         """Take the next bytes of a stream."""
@@ -183,6 +191,7 @@ class Reader:
         self._total[stream] += len(data)
         self._pairs[stream] += data.count(b"\r\n") + (self._cr[stream] and data[:1] == b"\n")
         self._cr[stream] = data[-1:] == b"\r"
+        self._tail[stream] = data[-_TAIL:] if len(data) >= _TAIL else (self._tail[stream] + data)[-_TAIL:]
 
     def _anchor(self, stream: int, line: bytes, after: bytes) -> None:
         if line != self._anchors[stream][0]:  # of what is said twice a log shows the first one first

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import secrets
 import time
+from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
 
 from envfarm.toolbox.errors import SandboxLost, SandboxSilent
@@ -26,6 +27,12 @@ FLOODS = ((1.0, 2), (1.0, 32), (2.0, 512), (4.0, 8 << 10), (8.0, 160 << 10))
 Root in the sandbox can take bytes of a frame away, or put the header of a frame of its own there: the supervisor then
 waits for bytes that nobody sends, at most as many as the last of these has. Lines are long, for to skip one costs a
 shell more than to read it.
+"""
+
+FILLS = ((0.3, 2), (0.3, 32), (0.3, 512), (0.5, 2 << 10), (0.5, 8 << 10), (1.0, 32 << 10), (2.0, 128 << 10))
+"""The same after a frame that was cut: somebody waits for the rest, unless none of it arrived.
+
+Some shells skip a byte at a time: what is too much costs more than a pause.
 """
 
 
@@ -58,7 +65,7 @@ class Supervisor:
         self.wire: Wire | None = None
         self.secret = secret
         self.era = FIRST_ERA  # of the frames: the supervisor takes those of the last `hello` only
-        self.owed = 0  # bytes of a frame that is sent in pieces, and not answered
+        self.in_pieces = False  # a frame is on its way in pieces
         self.outages = 0  # how often the stream broke
         self.back = 0.0  # when it was there again, by the monotonic clock
         self._count = secrets.randbits(32)  # so that two processes of the farm hardly ever use a token twice
@@ -192,14 +199,20 @@ class Supervisor:
             raise self.lost from None
         return answer.result()
 
-    async def waited(self, answer: asyncio.Future[Answer], timeout: float | None, again: bytes) -> bool:
+    async def waited(
+        self,
+        answer: asyncio.Future[Answer],
+        timeout: float | None,
+        again: bytes,
+        floods: Sequence[tuple[float, int]] = FLOODS,
+    ) -> bool:
         """Wait for an answer on this stream; False when it broke before one came.
 
         Raises SandboxSilent, which ends nothing yet, and SandboxLost.
         """
         either: list[asyncio.Future[Any]] = [answer, self._broke]
         timeout = left = ANSWER if timeout is None else timeout
-        for pause, lines in FLOODS if again else ():
+        for pause, lines in floods if again else ():
             if left < pause or (await asyncio.wait(either, timeout=pause, return_when=asyncio.FIRST_COMPLETED))[0]:
                 break
             left -= pause

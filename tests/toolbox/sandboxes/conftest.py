@@ -34,6 +34,7 @@ class Variant:
     bash: bool = True  # other shells keep no functions, have no traps on DEBUG and no $'…'
     busybox: bool = False  # every tool is one program, which knows fewer options
     isolated: bool = True  # local shares this machine's files, users and limits, and ends with the farm
+    keeps_cr: bool = True  # containerd's log, which a farm that starts again reads, drops a CR before a newline
     links: bytes = b""  # interfaces of a sandbox without network besides loopback: a pod's is there, and down
 
     @property
@@ -114,6 +115,7 @@ def kubernetes(name: str, base: SandboxSpec, cluster: Cluster) -> Variant:
         spec,
         lambda: KubernetesBackend(config),
         registry=f"{cluster.registry}/",
+        keeps_cr=False,
         links=b"" if gvisor else b"eth0\n",
     )
 
