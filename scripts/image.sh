@@ -9,7 +9,7 @@ parts=(pyproject.toml README.md LICENSE src envs orchestrator tasks toolbox trai
 
 # context: a tar of what goes into it, the same bytes for the same files.
 context() {
-  tar -C "$root" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=go-w,a+rX --exclude=__pycache__ --exclude='*.egg-info' \
+  tar -C "$root" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=go-w,a+rX --exclude=__pycache__ --exclude='*.egg-info' --exclude=k8s/deploy \
     -cf - "${parts[@]}" images/orchestrator
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 from envfarm.toolbox.errors import SandboxLost
@@ -15,7 +16,7 @@ History = Callable[[], Awaitable[dict[int, bytes]]]
 Where the log does not tell the streams apart, it is stream 1's, and there is no stream 2.
 """
 
-_TRIES, _PAUSE = 50, 0.1  # the log may lag behind the stream
+_LAG, _PAUSE = 5.0, 0.1  # seconds that the log may lag behind the stream
 
 
 class Replay:
@@ -45,7 +46,10 @@ class Replay:
 
     async def read(self, history: History) -> None:
         """Have `past` hold both streams up to and with the marker, empty where the log does not have it."""
-        for _ in range(_TRIES):
+        deadline = time.monotonic() + _LAG
+        late = False
+        while not late:
+            late = time.monotonic() > deadline
             logged = await history()
             self.merged = 2 not in logged
             if self.merged:
