@@ -9,7 +9,7 @@ set -euo pipefail
 kind=envfarm # the name of kind's cluster
 config=$cache/kubeconfig
 
-node() { as_root env ENVFARM_CLUSTER="$state" BIN="$bin" "$root/scripts/cluster/node.sh" "$@"; }
+node() { as_root env CLUSTER_STATE="$state" BIN="$bin" "$root/scripts/cluster/node.sh" "$@"; }
 
 # kubectl_: the cluster's own, else the path's.
 kubectl_() {

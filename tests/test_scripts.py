@@ -90,11 +90,11 @@ def test_a_cluster_begins_anew_when_all_of_it_died_and_leaves_nothing(cluster: A
     if os.geteuid() != 0 or not cluster.programs:
         pytest.skip("only root can start a second cluster, with the first one's programs")
     folder = Path(tempfile.mkdtemp(prefix="cluster-", dir="/tmp"))  # short: a socket's path has at most 107 bytes
-    programs = os.readlink(Path(os.environ.get("ENVFARM_CLUSTER", "/var/lib/envfarm/cluster")) / "bin")
+    programs = os.readlink(Path(os.environ.get("CLUSTER_STATE", "/var/lib/envfarm/cluster")) / "bin")
     said = subprocess.run(
         ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
          "bash", "-euc", SECOND, "bash", ROOT / "scripts/cluster/node.sh"],
-        env={**os.environ, "ENVFARM_CLUSTER": f"{folder}/state", "BIN": programs},
+        env={**os.environ, "CLUSTER_STATE": f"{folder}/state", "BIN": programs},
         stdin=subprocess.DEVNULL, capture_output=True, text=True,
     )  # fmt: skip
     assert said.returncode == 0, said.stdout + said.stderr
@@ -115,8 +115,8 @@ for name in etcd apiserver containerd; do "$1" kill $name; done
 echo left:
 for table in nat filter mangle; do iptables -t $table -S | grep -v '^-P' || true; done
 ip -o link | grep -v ' lo: ' || true
-find /sys/fs/cgroup -maxdepth 2 -name "envfarm-cluster-$(printf %s "$ENVFARM_CLUSTER" | sha256sum | cut -c1-8)"
-ps -e -o args= | grep "$ENVFARM_CLUSTER" | grep -v grep || true
+find /sys/fs/cgroup -maxdepth 2 -name "envfarm-cluster-$(printf %s "$CLUSTER_STATE" | sha256sum | cut -c1-8)"
+ps -e -o args= | grep "$CLUSTER_STATE" | grep -v grep || true
 [ "$(wc -l </proc/mounts)" -le "$mounts" ] || cat /proc/mounts
 """
 

@@ -24,7 +24,7 @@ from envfarm.orchestrator.bench import played
 from envfarm.orchestrator.bench.report import Row, row
 from envfarm.toolbox.errors import FarmError
 
-PODS = int(os.environ.get("ENVFARM_BENCH_PODS", "10000"))
+PODS = int(os.environ.get("BENCH_PODS", "10000"))
 """Pods of the pool."""
 CLAIMERS = 32
 _OWNER = "bench"

@@ -22,7 +22,7 @@ from envfarm.orchestrator.bench.report import Row, median, row, time_each
 from envfarm.orchestrator.bench.server import TASK, TRUE, bench_server, running
 from envfarm.toolbox.sandboxes.base import Sandbox, SandboxSpec
 
-IMAGE = os.environ.get("ENVFARM_BENCH_IMAGE", "localhost:5000/envfarm/base:1")
+IMAGE = os.environ.get("BENCH_IMAGE", "localhost:5000/envfarm/base:1")
 """The sandboxes' image, in a registry that the cluster pulls from."""
 AT_ONCE, ALIVE = 30, 100
 _OWNER = "bench"

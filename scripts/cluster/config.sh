@@ -13,7 +13,7 @@ pause=envfarm.local/pause:1
 features=PodLogsQuerySplitStreams=true
 declare -A program_of=([etcd]=etcd [registry]=docker-registry [containerd]=containerd [apiserver]=kube-apiserver
   [controllers]=kube-controller-manager [scheduler]=kube-scheduler [kubelet]=kubelet [proxy]=kube-proxy [dns]=coredns)
-[ ${#state} -le 50 ] || die "ENVFARM_CLUSTER is too long for the sockets below it: use a path of at most 50 bytes"
+[ ${#state} -le 50 ] || die "CLUSTER_STATE is too long for the sockets below it: use a path of at most 50 bytes"
 
 # command_of PROGRAM: puts its command line into the array `command`.
 command_of() {

@@ -102,7 +102,7 @@ alone() {
   for file in /run/envfarm/*/state; do
     other=$(cat "$file" 2>/dev/null) || continue
     [ "$other" = "$state" ] || ! (state=$other && pid_of kubelet >/dev/null) ||
-      die "a disposable cluster of $other runs on this machine already: set ENVFARM_CLUSTER=$other"
+      die "a disposable cluster of $other runs on this machine already: set CLUSTER_STATE=$other"
   done
 }
 

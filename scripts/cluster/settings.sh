@@ -1,6 +1,6 @@
 # What the scripts of the disposable cluster share. Sourced, after lib.sh.
 
-state=${ENVFARM_CLUSTER:-/var/lib/envfarm/cluster}
+state=${CLUSTER_STATE:-/var/lib/envfarm/cluster}
 # What it is built from names where it lies, so that another checkout of the same state builds nothing again.
 recipe=$(cd "$root/scripts/cluster" && cat go.mod go.sum build.sh ./*/main.go | sha256sum | cut -c1-12)
 installed=/usr/local/lib/envfarm
