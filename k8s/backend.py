@@ -19,6 +19,7 @@ from envfarm.k8s.client import ApiRefused, ClusterApi
 from envfarm.k8s.config import KubernetesConfig
 from envfarm.k8s.pod import Template, TemplateError, manifest
 from envfarm.k8s.pods import Pod, Pods
+from envfarm.k8s.preflight import PROBE, Proof
 from envfarm.k8s.reaper import Reaper, remove
 from envfarm.k8s.registry import Registry
 from envfarm.k8s.sandbox import KubernetesSandbox
@@ -57,6 +58,7 @@ class KubernetesBackend:
         self.reaper = Reaper(self.api, self.pods, self.config)
         self.claims = Claims(self.api, self.pods, self.path, self.config.deadline_seconds)
         self.registry = Registry(self.config, images)
+        self.proof = Proof(self)
         self._opening = asyncio.Lock()
         self.opened = False
 
@@ -88,6 +90,8 @@ class KubernetesBackend:
         """Start a pod. Raises SandboxStartError, BackendUnavailable, ImageError."""
         await self.open()
         await self.reaper.serve(owner)
+        if self.config.prove and spec.network == "none" and lease != PROBE:
+            await self.proof.check(spec.isolation, owner)
         for left in reversed(range(TRIES)):
             try:
                 return await self._start(spec, owner, lease)

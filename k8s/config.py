@@ -34,6 +34,9 @@ class KubernetesConfig(BaseModel):
     cut_image: str = Field(
         "localhost:5000/envfarm/busybox:1", description="image with `sh` and `ip` that cuts the network of runc's pods"
     )
+    prove: bool = Field(
+        True, description="whether sandboxes without a network wait until a probe has shown that they have none"
+    )
     cpu_requests: float = Field(1.0, gt=0, le=1, description="part of a sandbox's CPU limit that its node sets aside")
     memory_requests: float = Field(1.0, gt=0, le=1, description="the same of its memory")
     plain_http: tuple[str, ...] = Field((), description="registries spoken to without TLS, besides those on localhost")

@@ -7,14 +7,19 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from envfarm.k8s.backend import KubernetesBackend
 from envfarm.k8s.sandbox import KubernetesSandbox
-from envfarm.toolbox.errors import SandboxError
+from envfarm.toolbox.errors import ImageError, SandboxError, SandboxStartError
 from envfarm.toolbox.sandboxes import scripts
-from envfarm.toolbox.sandboxes.base import Sandbox, SandboxSpec
+from envfarm.toolbox.sandboxes.base import Isolation, Limits, Sandbox, SandboxSpec
 
+if TYPE_CHECKING:
+    from envfarm.k8s.backend import KubernetesBackend
+
+PROBE = "preflight"
+"""The lease of the sandboxes that a preflight looks from, and at."""
 _SECONDS = 4
 _CLOSED = 9  # a port that nothing listens on: to be refused there is to have got through
 _SELF = "itself"
@@ -58,23 +63,67 @@ class Finding:
         return self.reached is (self.name == _SELF)
 
 
+class Proof:
+    """Lets no sandbox without a network start before a probe of its isolation has shown that it has none."""
+
+    def __init__(self, backend: KubernetesBackend) -> None:
+        self._backend = backend
+        self._wanted: dict[Isolation, asyncio.Task[list[Finding]]] = {}
+
+    async def check(self, isolation: Isolation, owner: str) -> None:
+        """Wait for the probe of an isolation; one that could not be made is tried again by the next who asks.
+
+        Raises SandboxStartError: something can be reached, or nothing was proved.
+        """
+        task = self._wanted.get(isolation)
+        if task is None:
+            look = preflight(self._backend, probe(self._backend, isolation), owner=owner)
+            task = self._wanted[isolation] = asyncio.create_task(look)
+        try:
+            findings = await asyncio.shield(task)
+        except (SandboxError, ImageError) as error:
+            if self._wanted.get(isolation) is task:
+                del self._wanted[isolation]
+            raise SandboxStartError(f"network none: no probe could show that {isolation} cuts it: {error}") from None
+        wrong = [f"{one.name} at {one.target} ({one.detail})" for one in findings if not one.ok]
+        if wrong:
+            raise SandboxStartError(
+                f"network none: a probe with {isolation} could reach {', '.join(wrong)}; cut the sandboxes' network, "
+                "or set kubernetes.prove to false to play in them all the same"
+            )
+
+    async def close(self) -> None:
+        """Give up probes under way."""
+        for task in self._wanted.values():
+            task.cancel()
+        await asyncio.gather(*self._wanted.values(), return_exceptions=True)
+        self._wanted.clear()
+
+
+def probe(backend: KubernetesBackend, isolation: Isolation) -> SandboxSpec:
+    """A sandbox that has what a probe needs, and asks for little."""
+    return SandboxSpec(
+        image=backend.config.cut_image, isolation=isolation, limits=Limits(cpus=0.1, memory_mb=128, pids=64)
+    )
+
+
 async def preflight(backend: KubernetesBackend, spec: SandboxSpec, *, owner: str = "preflight") -> list[Finding]:
     """Try from a sandbox of this kind to reach what no model may; with network `public` the internet is not tried.
 
     `spec` names an image with bash, python3 or nc. Raises SandboxError, ImageError: no probe could be made.
     """
-    probe = await backend.start(spec, owner=owner, lease="probe")
+    looker = await backend.start(spec, owner=owner, lease=PROBE)
     try:
-        peer = await backend.start(spec.model_copy(update={"network": "public"}), owner=owner, lease="peer")
+        peer = await backend.start(spec.model_copy(update={"network": "public"}), owner=owner, lease=PROBE)
         try:
-            targets = await _targets(backend, probe, peer)
+            targets = await _targets(backend, looker, peer)
             if spec.network == "public":
                 del targets["internet"]
-            return await _probe(probe, targets)
+            return await _probe(looker, targets)
         finally:
             await peer.close()
     finally:
-        await probe.close()
+        await looker.close()
 
 
 async def _probe(sandbox: Sandbox, targets: Mapping[str, tuple[str, int]]) -> list[Finding]:

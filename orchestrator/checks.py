@@ -53,10 +53,14 @@ class Finding:
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Look at everything; nothing is changed and nothing is started."""
+    """Look at everything; nothing is changed, and nothing is started but a cluster's probes."""
     findings = [_python()]
     if settings.backend == "docker":
         findings += engine(settings)
+    if settings.backend == "kubernetes":
+        from envfarm.orchestrator.cluster_checks import cluster
+
+        findings += asyncio.run(cluster(settings))
     findings += [_disk("data folder", settings.data), _database(settings), _port(settings), _tasks(settings)]
     findings.append(_access(settings))
     return findings
@@ -84,7 +88,7 @@ def engine(settings: Settings) -> Generator[Finding, None, None]:
         yield _forks(info)
         yield _disk("docker's folder", Path(str(info.get("DockerRootDir", "/var/lib/docker"))))
     except (DockerException, requests.RequestException) as error:
-        yield Finding("docker engine", "missing", _short(error), "see the engine's log")
+        yield Finding("docker engine", "missing", short(error), "see the engine's log")
     finally:
         client.close()
 
@@ -143,7 +147,7 @@ def _database(settings: Settings) -> Finding:
     try:
         asyncio.run(_opened(settings))
     except StoreError as error:
-        return Finding("database", "unusable", shown, _short(error))
+        return Finding("database", "unusable", shown, short(error))
     return Finding("database", "ok", shown)
 
 
@@ -164,7 +168,7 @@ def _port(settings: Settings) -> Finding:
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 return Finding("port", "note", f"{where} is in use", "choose another with --port, unless it is envfarm")
-            return Finding("port", "unusable", f"{where}: {_short(error)}", "correct host and port")
+            return Finding("port", "unusable", f"{where}: {short(error)}", "correct host and port")
     return Finding("port", "ok", f"{where} is free")
 
 
@@ -172,10 +176,10 @@ def _tasks(settings: Settings) -> Finding:
     try:
         registry = open_registry(settings)
     except TaskError as error:
-        return Finding("tasks", "missing", "", _short(error))
+        return Finding("tasks", "missing", "", short(error))
     if broken := registry.errors():
         id, why = next(iter(broken.items()))
-        return Finding("tasks", "note", f"{len(broken)} of {len(registry)} cannot be read", f"{id}: {_short(why)}")
+        return Finding("tasks", "note", f"{len(broken)} of {len(registry)} cannot be read", f"{id}: {short(why)}")
     return Finding("tasks", "ok", f"{len(registry)}")
 
 
@@ -187,5 +191,6 @@ def _access(settings: Settings) -> Finding:
     return Finding("access", "missing", f"no token, and {settings.host} can be reached", "set ENVFARM_TOKENS")
 
 
-def _short(error: BaseException) -> str:
+def short(error: BaseException) -> str:
+    """An error's message on one line."""
     return " ".join(str(error).split())[:200] or type(error).__name__

@@ -15,6 +15,7 @@ import pytest
 from typer.main import get_command
 
 import envfarm
+from envfarm.k8s.config import KubernetesConfig
 from envfarm.orchestrator.cli.app import app
 from envfarm.orchestrator.http.routes import ROUTES
 from envfarm.orchestrator.schemas.episodes import EventType
@@ -80,6 +81,13 @@ def test_every_setting_is_documented_with_its_default_and_meaning() -> None:
             shown = str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
             assert row[1] == f"`{shown}`", name
     assert set(re.findall(r"^\| `([a-z_]+)` \|", page, re.MULTILINE)) == set(Settings.model_fields)
+
+
+def test_every_setting_of_a_cluster_is_documented_with_its_meaning() -> None:
+    rows = dict(
+        re.findall(r"^\| `kubernetes\.([a-z_]+)` \| .*? \| (.*) \|$", (ROOT / "docs/settings.md").read_text(), re.M)
+    )
+    assert rows == {name: field.description for name, field in KubernetesConfig.model_fields.items()}
 
 
 @pytest.mark.parametrize(

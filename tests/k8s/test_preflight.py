@@ -6,9 +6,11 @@ import pytest
 
 from envfarm.k8s.backend import KubernetesBackend
 from envfarm.k8s.preflight import preflight
+from envfarm.toolbox.errors import SandboxStartError
 from envfarm.toolbox.sandboxes.base import Isolation, SandboxSpec
 
 from ..conftest import Cluster
+from .conftest import Open
 
 NAMES = {"itself", "api", "kubelet", "metadata", "sandbox", "dns", "internet"}
 
@@ -36,3 +38,24 @@ async def test_what_is_in_reach_is_found(backend: KubernetesBackend, spec: Sandb
     assert {"itself", "api", "kubelet", "sandbox"} <= reached
     assert not next(one for one in findings if one.name == "kubelet").ok
     assert await backend.find("preflight") == []
+
+
+async def test_a_sandbox_without_network_waits_for_the_proof(open_backend: Open, spec: SandboxSpec) -> None:
+    backend = open_backend(prove=True)
+    sandbox = await backend.start(spec.model_copy(update={"network": "none"}), owner="tests", lease="own")
+    assert (await sandbox.run("echo here")).stdout == b"here\n"
+    await sandbox.close()
+
+
+async def test_where_the_network_is_not_cut_none_starts(
+    open_backend: Open, cluster: Cluster, spec: SandboxSpec
+) -> None:
+    if not cluster.gvisor:
+        pytest.skip("the cluster offers no gVisor")
+    classes = {"runc": "", "gvisor": "gvisor", "gvisor-nonet": "gvisor"}  # an operator's mistake
+    backend = open_backend(prove=True, runtime_classes=classes)
+    wanted = spec.model_copy(update={"network": "none", "isolation": "gvisor"})
+    with pytest.raises(SandboxStartError, match=r"could reach .*kubelet.*kubernetes\.prove"):
+        await backend.start(wanted, owner="tests", lease="own")
+    sandbox = await open_backend(prove=False, runtime_classes=classes).start(wanted, owner="tests", lease="own")
+    await sandbox.close()
