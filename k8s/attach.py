@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 import aiohttp
 from kubernetes.aio.client import ApiClient
 
+from envfarm.k8s.connector import Connector
 from envfarm.toolbox.errors import BackendUnavailable, SandboxLost
 
 ATTACH = 30.0
@@ -234,7 +235,7 @@ async def attach(
     stream = AttachStream(feed, closed)
     # A connector of its own: the client's has room for so many requests at once, and a held stream never ends.
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=client.rest_client.ssl_context, force_close=True), trust_env=True
+        connector=Connector(ssl=client.rest_client.ssl_context, force_close=True), trust_env=True
     )
     try:
         async with asyncio.timeout(ATTACH):

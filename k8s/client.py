@@ -17,6 +17,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
 from envfarm.k8s.config import KubernetesConfig
+from envfarm.k8s.connector import Connector
 from envfarm.toolbox.errors import BackendUnavailable, SandboxError
 from envfarm.toolbox.quota import Bucket
 
@@ -27,6 +28,7 @@ _CHANGES = frozenset({"POST", "PATCH", "PUT", "DELETE"})
 _AGAIN = frozenset({429, 500, 502, 503, 504})
 _PAUSE, _LONGEST = 0.2, 5.0
 _REQUEST = 30.0
+_BUFFER = 2 << 20  # bytes of an answer that are read ahead, as the `kubernetes` package has it for watches
 _IN_CLUSTER = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 _VERBS = {"POST": "create", "PATCH": "patch", "PUT": "update", "DELETE": "delete", "GET": "get"}
 
@@ -64,7 +66,7 @@ class ClusterApi:
         """The `kubernetes` package's client. Raises BackendUnavailable: no file says where the cluster is."""
         async with self._connecting:
             if self._api is None:
-                self._api = ApiClient(await _configuration(self.config))
+                self._api = await _client(self.config)
             return self._api
 
     async def request(
@@ -82,14 +84,17 @@ class ClusterApi:
         Raises ApiRefused, ApiDenied, BackendUnavailable.
         """
         loop = asyncio.get_running_loop()
+        api = await self.connect()
         until = loop.time() + (self.config.patience if patience is None else patience)
         pause, renewed = _PAUSE, False
         while True:
             failure: SandboxError
             try:
-                async with await self._send(verb, path, query, body, content_type, _REQUEST) as response:
+                async with await self._send(api, verb, path, query, body, content_type, _REQUEST) as response:
                     data = await response.read()
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                if self._api is not api:  # and whoever closed it would not close what a new try opens
+                    raise BackendUnavailable("the connection to the cluster was closed under a request") from None
                 failure = self.away(error)
             else:
                 if response.status < 300:
@@ -97,7 +102,7 @@ class ClusterApi:
                 failure = self._refusal(response.status, data, verb, path)
                 if response.status == 401 and not renewed:
                     renewed = True
-                    await self._renew()
+                    await self._renew(api)
                     continue
                 if response.status not in _AGAIN:
                     raise failure
@@ -115,23 +120,21 @@ class ClusterApi:
         Raises ApiRefused, ApiDenied, BackendUnavailable.
         """
         try:
-            async with await self._send("GET", path, query, None, "application/json", None, silence) as response:
+            api = await self.connect()
+            async with await self._send(api, "GET", path, query, None, "application/json", None, silence) as response:
                 if response.status >= 300:
                     raise self._refusal(response.status, await response.read(), "GET", path)
                 rest = b""
-                try:
-                    async for chunk in response.content.iter_any():
-                        *whole, rest = (rest + chunk).split(b"\n")
-                        for line in whole:
-                            yield line
-                finally:
-                    if response.connection is not None and response.connection.transport is not None:
-                        response.connection.transport.abort()  # a farewell could outlive the loop
+                async for chunk in response.content.iter_any():
+                    *whole, rest = (rest + chunk).split(b"\n")
+                    for line in whole:
+                        yield line
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise self.away(error) from None
 
     async def _send(
         self,
+        api: ApiClient,
         verb: str,
         path: str,
         query: Mapping[str, str] | None,
@@ -140,11 +143,12 @@ class ClusterApi:
         total: float | None,
         silence: float | None = None,
     ) -> aiohttp.ClientResponse:
-        api = await self.connect()
         if verb in _CHANGES:
             await self._turn()
-        self.requests[f"{verb} {_resource(path)}"] += 1
         headers = {"Content-Type": content_type, "Accept": "application/json", **await authorization(api)}
+        if self._api is not api:
+            raise aiohttp.ClientConnectionError("the farm let go of it")
+        self.requests[f"{verb} {_resource(path)}"] += 1
         url = f"{api.configuration.host}{path}"
         if query:
             url += f"?{urlencode(query)}"
@@ -164,14 +168,14 @@ class ClusterApi:
         wait = float(seconds) if seconds is not None and seconds.isdigit() else 1.0
         self._held_until = asyncio.get_running_loop().time() + wait
 
-    async def _renew(self) -> None:
+    async def _renew(self, api: ApiClient) -> None:
         """Read the credentials again: a file of them, or the program that makes them, may have newer ones."""
         async with self._connecting:
-            assert self._api is not None
-            fresh = ApiClient(await _configuration(self.config))
-            old, self._api.rest_client = self._api.rest_client, fresh.rest_client
-            self._api.configuration = fresh.configuration
-            await old.close()
+            fresh = await _client(self.config)
+            if self._api is api:
+                fresh.rest_client, api.rest_client = api.rest_client, fresh.rest_client
+                api.configuration = fresh.configuration
+            await _close(fresh)
 
     def away(self, error: BaseException) -> BackendUnavailable:
         """That the API does not answer, and why."""
@@ -201,18 +205,29 @@ class ClusterApi:
         """Let go of the connections; a later request connects again."""
         api, self._api = self._api, None
         if api is not None:
-            pool = api.rest_client.pool_manager
-            if pool is not None and isinstance(pool.connector, aiohttp.TCPConnector):
-                await pool.connector.close(abort_ssl=True)  # a farewell could outlive the loop
-            await api.close()
-            for _ in range(3):  # turns of the loop, in which connections that were let go of end
-                await asyncio.sleep(0)
+            await _close(api)
 
 
 async def authorization(api: ApiClient) -> dict[str, str]:
     """The header with the bearer token of this moment, if there is one."""
     settings = (await api.configuration.auth_settings()).get("BearerToken")
     return {"Authorization": str(settings["value"])} if settings else {}
+
+
+async def _client(config: KubernetesConfig) -> ApiClient:
+    api = ApiClient(await _configuration(config))
+    rest = api.rest_client
+    connector = Connector(limit=rest.maxsize, ssl=rest.ssl_context)
+    rest.pool_manager = aiohttp.ClientSession(connector=connector, trust_env=True, read_bufsize=_BUFFER)
+    return api
+
+
+async def _close(api: ApiClient) -> None:
+    """End its connections, and so the requests that are under way."""
+    pool = api.rest_client.pool_manager
+    if pool is not None and pool.connector is not None:
+        await pool.connector.close()
+    await api.close()
 
 
 async def _configuration(config: KubernetesConfig) -> Configuration:

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +149,7 @@ class Cluster:
     registry: str  # host:port where nodes pull from, the same from here
     gvisor: bool  # whether the RuntimeClass gvisor is there
     programs: tuple[str, ...]  # what can be killed: none where the cluster is somebody else's
+    pushed: set[str] = field(default_factory=set)  # no test makes an image anew that it has pushed
 
     def kubectl(self, *arguments: str, stdin: str = "") -> str:
         """Run kubectl; its standard output."""
@@ -156,7 +157,9 @@ class Cluster:
 
     def push(self, image: str) -> str:
         """Bring an image from the engine into the registry; the name under which a pod finds it."""
-        _script("scripts/cluster.sh", "push", image, KUBECONFIG=str(self.kubeconfig))
+        if image not in self.pushed:
+            _script("scripts/cluster.sh", "push", image, KUBECONFIG=str(self.kubeconfig))
+            self.pushed.add(image)
         return f"{self.registry}/{image}"
 
     def kill(self, program: str) -> None:

@@ -212,7 +212,7 @@ clusterDNS: [$dns]
 podLogsDir: $state/pods
 volumePluginDir: $state/kubelet/volume-plugins
 maxPods: 250
-podPidsLimit: 1024
+podPidsLimit: 512
 containerLogMaxSize: 10Mi
 containerLogMaxFiles: 3
 imageGCHighThresholdPercent: 100

@@ -16,7 +16,7 @@ featureGates: {${features/=/: }}
 kubeadmConfigPatches:
 - |
   kind: KubeletConfiguration
-  podPidsLimit: 1024
+  podPidsLimit: 512
   imageGCHighThresholdPercent: 100
 containerdConfigPatches:
 - |

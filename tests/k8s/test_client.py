@@ -131,3 +131,17 @@ async def test_changes_keep_to_the_rate_and_reading_does_not(config: KubernetesC
     assert loop.time() - began >= 0.95  # no sooner, however quick the machine: five more at five a second
     assert api.requests["DELETE pods"] == 6
     await api.close()
+
+
+async def test_requests_under_way_end_with_the_connection(config: KubernetesConfig) -> None:
+    path = f"/api/v1/namespaces/{config.namespace}/pods"
+    for hundredths in range(8):
+        api = ClusterApi(config)
+        calls = [asyncio.create_task(api.request("GET", path)) for _ in range(4)]
+        await asyncio.sleep(hundredths / 100)
+        calls[0].cancel()
+        await api.close()
+        for answer in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(answer, dict | BackendUnavailable | asyncio.CancelledError)
+        assert "items" in await api.request("GET", path)
+        await api.close()

@@ -76,6 +76,11 @@ def test_an_overlay_speaks_of_settings_that_there_are_and_lets_a_server_drain(ov
     assert pod["terminationGracePeriodSeconds"] > float(values.get("ENVFARM_DRAIN_SECONDS", 30)) + 15
 
 
+def clean() -> dict[str, str]:
+    """The environment without what is set of the farm's, such as where the scripts find their cluster."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("ENVFARM_")}
+
+
 @dataclass(frozen=True)
 class Deployed:
     """A farm in the cluster, as it is seen from outside."""
@@ -87,11 +92,10 @@ class Deployed:
 
     def envfarm(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run the command against it."""
-        clean = {key: value for key, value in os.environ.items() if not key.startswith("ENVFARM_")}
         done = subprocess.run(
             [Path(sys.executable).parent / "envfarm", *arguments],
             cwd=self.data,
-            env=clean | {"ENVFARM_URL": self.url, "ENVFARM_TOKEN": self.token},
+            env=clean() | {"ENVFARM_URL": self.url, "ENVFARM_TOKEN": self.token},
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
@@ -126,7 +130,7 @@ def deployed(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         "--into",
         data / "it.json",
     ]
-    subprocess.run(command, cwd=data, check=True, stdin=subprocess.DEVNULL)
+    subprocess.run(command, cwd=data, env=clean(), check=True, stdin=subprocess.DEVNULL)
     done = subprocess.run(
         [ROOT / "scripts/deploy.sh", "disposable", data / "it.json"], env=environment, stdout=subprocess.PIPE, text=True
     )

@@ -63,11 +63,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="module")
 def variant(
-    request: pytest.FixtureRequest,
-    docker_base: str,
-    docker_busybox: str,
-    docker_dash: str,
-    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest, docker_base: str, docker_busybox: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Variant:
     """The way to run sandboxes that this round of the suite is about."""
     limits = Limits(cpus=2, memory_mb=512, pids=256)
@@ -79,19 +75,19 @@ def variant(
             spec = base.model_copy(update={"image": docker_busybox})
             return Variant("docker-busybox", DockerBackend(), spec, DockerBackend, bash=False, busybox=True)
         case "docker-dash":
-            spec = base.model_copy(update={"image": docker_dash})
+            spec = base.model_copy(update={"image": request.getfixturevalue("docker_dash")})
             return Variant("docker-dash", DockerBackend(), spec, DockerBackend, bash=False)
         case "docker-gvisor":
             spec = base.model_copy(update={"isolation": "gvisor"})
             return Variant("docker-gvisor", DockerBackend(), spec, DockerBackend)
         case "kubernetes" | "kubernetes-gvisor":
-            return kubernetes(request.param, base, request.getfixturevalue("cluster"))
+            return kubernetes(request.param, base, docker_busybox, request.getfixturevalue("cluster"))
         case _:
             root = tmp_path_factory.mktemp("local")
             return Variant("local", LocalBackend(root), base, lambda: LocalBackend(root), isolated=False)
 
 
-def kubernetes(name: str, base: SandboxSpec, cluster: Cluster) -> Variant:
+def kubernetes(name: str, base: SandboxSpec, busybox: str, cluster: Cluster) -> Variant:
     """Pods on the test's cluster. The limit of processes is the kubelet's there, one for all pods."""
     gvisor = name.endswith("gvisor")
     if gvisor and not cluster.gvisor:
@@ -104,7 +100,7 @@ def kubernetes(name: str, base: SandboxSpec, cluster: Cluster) -> Variant:
         cpu_requests=0.01,
         memory_requests=0.1,
         prove=False,  # what a preflight says has tests of its own
-        cut_image=cluster.push("envfarm/busybox:1"),
+        cut_image=cluster.push(busybox),
     )
     limits = base.limits.model_copy(update={"disk_mb": 2000})
     spec = base.model_copy(

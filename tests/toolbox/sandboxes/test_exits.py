@@ -19,8 +19,8 @@ from .conftest import Variant
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def test_every_exit_code(sandbox: Sandbox, session: str) -> None:
-    for code in range(256):
+async def test_exit_codes(sandbox: Sandbox, session: str) -> None:
+    for code in (*range(0, 256, 5), 1, 2, 126, 127, 128, 129):
         assert (await sandbox.run(f"(exit {code})", session=session)).exit_code == code
     for code in (0, 1, 2, 77, 126, 127, 128, 130, 255):
         result = await sandbox.run(f"exit {code}")
@@ -123,10 +123,10 @@ async def test_a_command_of_a_megabyte(sandbox: Sandbox, session: str) -> None:
     body = "x" * (1 << 20)
     for where in (None, session):
         assert (await sandbox.run(f"v={body}; echo ${{#v}}", session=where)).stdout == b"1048576\n"
-    lines = "echo a line\n" * 90_000
+    lines = f"echo a line # {'.' * 100}\n" * 9_000  # of a log, each line that is printed costs more than its bytes
     for where in (None, session):
-        result = await sandbox.run(lines + "exit 3", session=where, output_limit=2 << 20, timeout=120)
-        assert (result.stdout, result.exit_code) == (b"a line\n" * 90_000, 3)
+        result = await sandbox.run(lines + "exit 3", session=where, timeout=120)
+        assert (result.stdout, result.exit_code) == (b"a line\n" * 9_000, 3)
 
 
 @pytest.mark.parametrize(
