@@ -1,7 +1,7 @@
 # `make` says what there is. Every target finds or starts what it needs and is quick the second time.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install engine images gvisor cluster cluster-down kwok packages image demo demo-cluster test lint bench clean
+.PHONY: help install engine images gvisor cluster cluster-down kwok packages image demo demo-cluster test test-soak lint bench clean
 ENVFARM := .venv/bin/envfarm
 ARGS ?=
 
@@ -46,6 +46,9 @@ demo-cluster: ## The same in a cluster: deploy the farm there, push the tasks, p
 test: ## Run all tests, on real Docker, gVisor, Kubernetes and PostgreSQL (ARGS= for pytest)
 	@$(MAKE) --no-print-directory -j4 install image gvisor packages cluster
 	@.venv/bin/python -m pytest -n 3 --dist loadfile --durations 20 $(ARGS)
+
+test-soak: ## Run the long tests that `make test` leaves out
+	@$(MAKE) --no-print-directory test ARGS="-m soak $(ARGS)"
 
 lint: install ## Check style and types
 	@.venv/bin/ruff check .

@@ -55,10 +55,19 @@ def variants() -> list[str]:
     return names
 
 
+SHELLS = ("test_sessions", "test_exits", "test_foreign_bytes", "test_timeouts")
+"""What dash does otherwise than busybox; the rest is its own part of `make test-soak`."""
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run every test that asks for a variant on all of them."""
     if "variant" in metafunc.fixturenames:
-        metafunc.parametrize("variant", variants(), indirect=True, scope="module")
+        about_shells = metafunc.module.__name__.rpartition(".")[2] in SHELLS
+        names = [
+            pytest.param(name, marks=pytest.mark.soak) if name == "docker-dash" and not about_shells else name
+            for name in variants()
+        ]
+        metafunc.parametrize("variant", names, indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module")

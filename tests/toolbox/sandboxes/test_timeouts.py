@@ -128,6 +128,6 @@ async def test_a_fork_bomb_meets_the_limit_and_ends_at_its_timeout(
 
 async def test_time_outs_in_a_sandboxs_first_second(start: Start) -> None:
     sandbox = await start()
-    for _ in range(20):
+    for _ in range(10):
         assert (await sandbox.run("sleep 60", timeout=0.02)).timed_out
     assert (await sandbox.run("echo alive")).stdout == b"alive\n"
