@@ -33,7 +33,8 @@ SHIPPED = {
     "solution/solve.sh",
 }
 
-SLOW = {"cachetools-7.3.1", "qs-6.12.3"}  # of languages that have quicker ones; `make demo` plays them too
+SLOW = {"cachetools-7.3.1", "mapstructure-1.4.3", "qs-6.12.3", "xmltodict-1.0.3"}
+"""Of languages that have quicker ones; `make demo` plays them too."""
 task = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 played = pytest.mark.parametrize(
     "folder",
