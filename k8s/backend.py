@@ -11,7 +11,6 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import orjson
-from pydantic import ValidationError
 
 from envfarm.k8s import boot, faults, labels
 from envfarm.k8s.claims import Claims
@@ -23,7 +22,7 @@ from envfarm.k8s.preflight import PROBE, Proof
 from envfarm.k8s.reaper import Reaper, remove
 from envfarm.k8s.registry import Registry
 from envfarm.k8s.sandbox import KubernetesSandbox
-from envfarm.toolbox.errors import BackendUnavailable, SandboxError, SandboxLost, SandboxSilent, SandboxStartError
+from envfarm.toolbox.errors import BackendUnavailable, SandboxError, SandboxLost, SandboxStartError
 from envfarm.toolbox.sandboxes.base import WARM as WARM_LEASE
 from envfarm.toolbox.sandboxes.base import Sandbox, SandboxInfo, SandboxSpec
 from envfarm.toolbox.sandboxes.held import defaults
@@ -257,22 +256,11 @@ class KubernetesBackend:
             spec = SandboxSpec.model_validate_json(pod.annotations[labels.SPEC])
             config = orjson.loads(pod.annotations[labels.IMAGE])
             sandbox = self.sandbox_class(self, pod, spec, Shell(pod.annotations[labels.SECRET]), defaults(spec, config))
-        except (ValidationError, KeyError, orjson.JSONDecodeError) as problem:
-            raise SandboxLost(f"{pod.name} cannot be taken back: {problem!r}", cause="stream") from None
-        try:
-            sandbox.shell.hold()
-            await sandbox.attach()
-            await sandbox.resume(sandbox.history)
-        except SandboxSilent:
-            pass  # whoever asks it for something is told, and can end it
-        except (SandboxError, KeyError, ValueError) as problem:
-            await sandbox.detach()
-            if isinstance(problem, SandboxLost | BackendUnavailable):
-                raise
-            raise SandboxLost(f"{pod.name} cannot be taken back: {problem!r}", cause="stream") from None
-        except BaseException:
-            await sandbox.detach()
+            await sandbox.take_back()
+        except (SandboxLost, BackendUnavailable):
             raise
+        except (SandboxError, KeyError, ValueError) as problem:  # a broken annotation among them
+            raise SandboxLost(f"{pod.name} cannot be taken back: {problem!r}", cause="stream") from None
         return sandbox
 
     async def find(self, owner: str) -> list[SandboxInfo]:

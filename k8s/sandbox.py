@@ -35,10 +35,6 @@ class KubernetesSandbox(HeldSandbox):
         self._taken = False  # by another server of the farm
         self._unlisten = backend.pods.listen(pod.name, self._seen)
 
-    async def attach(self) -> None:
-        """Take hold of the stream. Raises BackendUnavailable, SandboxLost."""
-        self.shell.wire = await self.stream()
-
     async def stream(self) -> Wire:
         """A stream to the main process. Raises BackendUnavailable, SandboxLost."""
         await self._backend.open()  # for without the watch nobody would say why it broke
@@ -96,10 +92,6 @@ class KubernetesSandbox(HeldSandbox):
         """Let go of the stream for good; the pod lives on."""
         self._unlisten()
         super().let_go()
-
-    async def detach(self) -> None:
-        """Let go of the stream and leave the pod running."""
-        self.let_go()
 
     async def close(self) -> None:
         """Remove the pod, unless another server took it. Raises BackendUnavailable: then it may be there yet."""

@@ -20,7 +20,6 @@ from envfarm.toolbox.errors import (
     ImageError,
     SandboxError,
     SandboxLost,
-    SandboxSilent,
     SandboxStartError,
 )
 from envfarm.toolbox.sandboxes import docker_fork, scripts
@@ -65,10 +64,6 @@ class DockerSandbox(HeldSandbox):
         super().__init__(container, spec, shell, defaults)
         self._backend = backend
         self.patience = ENGINE_AWAY
-
-    async def attach(self) -> None:
-        """Take hold of the stream. Raises BackendUnavailable, SandboxLost."""
-        self.shell.wire = await self.stream()
 
     async def stream(self) -> DockerStream:
         """A stream to the main process. Raises BackendUnavailable, SandboxLost."""
@@ -140,10 +135,6 @@ class DockerSandbox(HeldSandbox):
             raise SandboxStartError(f"a fork does not start: {error}") from None
         if hidden.exit_code != 0:  # else scoring would take that file for the agent's work
             raise SandboxStartError(f"a fork cannot be tidied: {hidden.stderr[-300:].decode('utf-8', 'replace')}")
-
-    async def detach(self) -> None:
-        """Let go of the stream and leave the container running."""
-        self.let_go()
 
     async def close(self) -> None:
         """Remove the container."""
@@ -229,15 +220,7 @@ class DockerBackend:
         spec = SandboxSpec.model_validate_json(labels[SPEC])
         config = (await self.api.image(about["Image"]))["Config"]
         sandbox = DockerSandbox(self, about["Id"], spec, Shell(labels[SECRET]), defaults(spec, config))
-        try:
-            sandbox.shell.hold()
-            await sandbox.attach()
-            await sandbox.resume(sandbox.history)
-        except SandboxSilent:
-            pass  # whoever asks it for something is told, and can end it
-        except BaseException:
-            await sandbox.detach()
-            raise
+        await sandbox.take_back()
         return sandbox
 
     async def history(self, container: str) -> dict[int, bytes]:

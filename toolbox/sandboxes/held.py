@@ -221,7 +221,31 @@ class HeldSandbox:
         """The stream is gone."""
         self.shell.fail(error)
 
-    # a stream that breaks
+    # the stream
+
+    async def attach(self) -> None:
+        """Take hold of the stream. Raises BackendUnavailable, SandboxLost."""
+        self.shell.wire = await self.stream()
+
+    async def take_back(self) -> None:
+        """Attach to a main process that an earlier farm started, and take it over; where that fails it is let go of.
+
+        One that does not answer is taken back too: whoever asks it for something is told, and can end it.
+        Raises BackendUnavailable, SandboxLost.
+        """
+        try:
+            self.shell.hold()
+            await self.attach()
+            await self.resume(self.history)
+        except SandboxSilent:
+            pass
+        except BaseException:
+            await self.detach()
+            raise
+
+    async def detach(self) -> None:
+        """Let go of the stream and leave the main process running."""
+        self.let_go()
 
     async def cause(self) -> SandboxLost | None:
         """Why the sandbox is dead; None while it lives. Raises BackendUnavailable where nobody can tell."""
