@@ -273,7 +273,7 @@ class KubernetesBackend:
                 lease=pod.annotations.get(labels.LEASE, ""),
                 running=pod.running,
                 created=pod.created,
-                warm=pod.labels.get(labels.STATE) == labels.WARM,
+                warm=pod.warm,
             )
             for pod in self.pods
             if pod.labels.get(labels.OWNER) == labels.value(owner)
@@ -283,13 +283,13 @@ class KubernetesBackend:
         """Remove the owner's pods that are not in `keep`."""
         doomed = [one.id for one in await self.find(owner) if one.id not in keep]
         pods = [pod for name in doomed if (pod := self.pods.get(name)) is not None]
-        await asyncio.gather(*(self.remove(pod, warm=pod.labels.get(labels.STATE) == labels.WARM) for pod in pods))
+        await asyncio.gather(*(self.remove(pod) for pod in pods))
         return doomed
 
-    async def remove(self, pod: Pod, *, warm: bool = False) -> None:
-        """Remove a pod of ours; one that waited `warm` only while it still is ours. Raises BackendUnavailable."""
+    async def remove(self, pod: Pod) -> None:
+        """Remove a pod of ours; one that waited warm only while it still is ours. Raises BackendUnavailable."""
         owner = pod.labels[labels.OWNER]
-        while not await remove(self.api, self.pods, self.config.namespace, pod, exactly=warm):
+        while not await remove(self.api, self.pods, self.config.namespace, pod, exactly=pod.warm):
             try:
                 now = await self._look_up(pod.name)
             except SandboxLost:
@@ -302,6 +302,7 @@ class KubernetesBackend:
         """Let go of the cluster; pods stay."""
         async with self._opening:
             self.opened = False
+            await self.proof.close()
             await self.reaper.close()
             await self.pods.close()
             await self.api.close()
@@ -309,9 +310,7 @@ class KubernetesBackend:
 
 def _offered(pod: Pod) -> str | None:
     """Under which key a pod is to be found: those that wait warm, by what they are and whose."""
-    if pod.labels.get(labels.STATE) != labels.WARM:
-        return None
-    return f"{pod.labels.get(labels.KIND)} {pod.labels.get(labels.OWNER)}"
+    return f"{pod.labels.get(labels.KIND)} {pod.labels.get(labels.OWNER)}" if pod.warm else None
 
 
 def _slug(owner: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import orjson
 
+from envfarm.k8s import labels
 from envfarm.k8s.client import ApiRefused, ClusterApi
 from envfarm.toolbox.errors import FarmError, SandboxError
 
@@ -50,6 +51,11 @@ class Pod:
     def running(self) -> bool:
         """Whether its containers run."""
         return self.phase == "Running" and not self.deleting
+
+    @property
+    def warm(self) -> bool:
+        """Whether it waits for its first lease, and any server of the farm may claim it."""
+        return self.labels.get(labels.STATE) == labels.WARM
 
 
 def decode(raw: dict[str, Any]) -> Pod:

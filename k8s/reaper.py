@@ -96,7 +96,7 @@ class Reaper:
 
     def _is_unwanted(self, pod: Pod, now: float) -> bool:
         """Whether it waits warm since this server was killed, and no pool of its new life has taken it back."""
-        if pod.labels.get(labels.STATE) != labels.WARM or self._pods.heard(pod.name):
+        if not pod.warm or self._pods.heard(pod.name):
             self._left.pop(pod.uid, None)
             return False
         return now - self._left.setdefault(pod.uid, now) > self._config.orphan_seconds
@@ -120,7 +120,9 @@ class Reaper:
             elif owner not in there:
                 del self._seen[owner]
         alive = {pod.uid for pod in self._pods}
-        self._ended = {uid: since for uid, since in self._ended.items() if uid in alive}
+        for since in (self._ended, self._left):
+            for uid in since.keys() - alive:
+                del since[uid]
 
     async def _forget(self, lease: dict[str, Any]) -> None:
         about = lease["metadata"]

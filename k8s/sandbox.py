@@ -97,4 +97,4 @@ class KubernetesSandbox(HeldSandbox):
         """Remove the pod, unless another server took it. Raises BackendUnavailable: then it may be there yet."""
         self.let_go()
         if not self._taken:
-            await self._backend.remove(self.pod, warm=self.pod.labels.get(labels.STATE) == labels.WARM)
+            await self._backend.remove(self.pod)

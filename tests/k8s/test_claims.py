@@ -55,6 +55,32 @@ async def test_a_pod_that_another_server_took_is_lost_and_lives_on(open_backend:
     assert [(info.id, info.lease) for info in await taker.find("taker")] == [(taken.id, "episode")]
 
 
+async def test_a_warm_pod_that_another_server_took_is_not_removed_with_what_was_known_before(
+    open_backend: Open, spec: SandboxSpec
+) -> None:
+    giver, taker = open_backend(), open_backend()
+    [given] = await warm(giver, spec, "giver")
+    before = giver.pods.get(given.id)
+    assert before is not None
+    taken = await start_prepared(taker, spec, owner="taker", lease="episode")
+    assert taken.id == given.id
+    await giver.remove(before)
+    assert (await taken.run("echo here")).stdout == b"here\n"
+
+
+async def test_a_killed_servers_warm_pods_are_its_pools_again(open_backend: Open, spec: SandboxSpec) -> None:
+    spec = spec.model_copy(update={"session": "agent"})
+    killed, anew = open_backend(), open_backend()
+    [left] = await warm(killed, spec, "same")
+    assert await killed.take(spec, owner="same", lease=WARM) is None  # it holds that one
+    [info] = await anew.find("same")
+    assert (info.id, info.warm) == (left.id, True)
+    [taken] = await warm(anew, spec, "same")
+    assert taken.id == left.id
+    assert await anew.claim(taken, owner="same", lease="episode")
+    assert (await taken.run("echo here", session="agent")).stdout == b"here\n"
+
+
 async def test_only_what_is_warm_and_alike_is_taken(open_backend: Open, spec: SandboxSpec) -> None:
     giver, taker = open_backend(), open_backend()
     await giver.start(spec, owner="giver", lease="episode")
