@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 import aiohttp
 from kubernetes.aio.client import ApiClient
 
+from envfarm.k8s.client import authorization, said
 from envfarm.k8s.connector import Connector
 from envfarm.toolbox.errors import BackendUnavailable, SandboxLost
 
@@ -270,8 +271,8 @@ async def _options(client: ApiClient) -> dict[str, Any]:
         "Sec-WebSocket-Version": "13",
         "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode(),
         "Sec-WebSocket-Protocol": ", ".join(PROTOCOLS),
+        **await authorization(client),
     }
-    await client.update_params_for_auth(headers, [], ["BearerToken"], "", "GET", None)
     options: dict[str, Any] = {"headers": headers, "allow_redirects": False}
     options["timeout"] = aiohttp.ClientTimeout(total=None)
     options["read_until_eof"] = False
@@ -286,10 +287,7 @@ async def _options(client: ApiClient) -> dict[str, Any]:
 
 def _refused(pod: str, status: int, body: bytes) -> BackendUnavailable | SandboxLost:
     """The error for an answer that is no stream."""
-    try:
-        why = str(json.loads(body)["message"])
-    except (ValueError, KeyError, TypeError):
-        why = body[:300].decode("utf-8", "replace").strip()
+    why, _ = said(body)
     if status == 404:
         return SandboxLost(f"the pod {pod} is gone: {why}", cause="removed")
     if status in (401, 403):

@@ -186,12 +186,8 @@ class ClusterApi:
         )
 
     def _refusal(self, status: int, data: bytes, verb: str, path: str) -> SandboxError:
-        try:
-            answer = orjson.loads(data)
-            message, reason = str(answer["message"]), str(answer.get("reason", ""))
-        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
-            message, reason = data[:300].decode("utf-8", "replace").strip() or f"HTTP status {status}", ""
-        message = " ".join(message.split())
+        message, reason = said(data)
+        message = " ".join(message.split()) or f"HTTP status {status}"
         what = f"{_VERBS.get(verb, verb)} {_resource(path)}"
         if status == 401:
             return ApiDenied(
@@ -206,6 +202,15 @@ class ClusterApi:
         api, self._api = self._api, None
         if api is not None:
             await _close(api)
+
+
+def said(data: bytes) -> tuple[str, str]:
+    """The message and the reason of an API's refusal; of an answer that is none of its own, how it begins."""
+    try:
+        answer = orjson.loads(data)
+        return str(answer["message"]), str(answer.get("reason", ""))
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        return data[:300].decode("utf-8", "replace").strip(), ""
 
 
 async def authorization(api: ApiClient) -> dict[str, str]:

@@ -11,6 +11,7 @@ import aiohttp
 from kubernetes.aio.client import ApiClient
 from kubernetes.aio.client.exceptions import ApiException
 
+from envfarm.k8s.client import authorization
 from envfarm.toolbox.errors import BackendUnavailable, SandboxLost
 from envfarm.toolbox.sandboxes.stream import PREFIX, TOKEN
 
@@ -35,8 +36,7 @@ async def history(client: ApiClient, namespace: str, pod: str, container: str) -
 async def _read(client: ApiClient, namespace: str, pod: str, container: str, stream: str | None) -> bytes | None:
     """One stream of the log, or both for None; returns None when the server will not tell them apart."""
     query = [("container", container)] + ([] if stream is None else [("stream", stream)])
-    headers = {**client.default_headers, "Accept": "*/*"}
-    await client.update_params_for_auth(headers, query, ["BearerToken"], "", "GET", None)
+    headers = {**client.default_headers, "Accept": "*/*", **await authorization(client)}
     path = f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod)}/log"
     url = f"{client.configuration.host}{path}?" + "&".join(f"{key}={quote(value)}" for key, value in query)
     try:
