@@ -4,8 +4,7 @@
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 image=envfarm/orchestrator:1
-parts=(pyproject.toml README.md LICENSE src envs orchestrator tasks toolbox trainers)
-[ ! -d "$root/k8s" ] || parts+=(k8s)
+parts=(pyproject.toml README.md LICENSE src envs k8s orchestrator tasks toolbox trainers)
 
 # context: a tar of what goes into it, the same bytes for the same files.
 context() {

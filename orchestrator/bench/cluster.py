@@ -22,17 +22,13 @@ from envfarm.k8s.client import ApiRefused, ClusterApi
 from envfarm.k8s.config import KubernetesConfig
 from envfarm.orchestrator.bench import played
 from envfarm.orchestrator.bench.report import Row, row
-from envfarm.toolbox.errors import FarmError
+from envfarm.orchestrator.bench.server import BenchFailed
 
 PODS = int(os.environ.get("BENCH_PODS", "10000"))
 """Pods of the pool."""
 CLAIMERS = 32
 _OWNER = "bench"
 _FILL = 1800.0
-
-
-class BenchFailed(FarmError):
-    """The benchmark cannot go on; the message says why."""
 
 
 @dataclass(slots=True)
@@ -106,7 +102,7 @@ async def _claiming(share: Share, seconds: float) -> list[Row]:
         state = share.state()
         lags.append(state["lag"])
         if state["warm"] > CLAIMERS and len(lags) == 1 + round(full[0]):
-            full = float(len(lags)), _count(claims)
+            full = float(len(lags)), len(_times(claims))
     took, times = time.perf_counter() - began, _times(claims)
     (cpu_after, held), asked = share.used(), sum(share.state()["requests"].values()) - requests
     if not full[1]:
@@ -127,10 +123,6 @@ async def _claiming(share: Share, seconds: float) -> list[Row]:
 
 def _times(claims: Path) -> list[float]:
     return [float(line.split()[1]) for line in claims.read_text().splitlines()]
-
-
-def _count(claims: Path) -> int:
-    return len(_times(claims))
 
 
 async def _verdict(namespace: str, claims: str) -> list[Row]:
@@ -167,7 +159,7 @@ async def _stage(folder: Path) -> AsyncIterator[str]:
     """A namespace, kwok's nodes and kwok itself, for the block. Raises BenchFailed, BackendUnavailable."""
     program = shutil.which("kwok")
     if program is None:
-        raise BenchFailed("kwok: not on the PATH; build it with `make kwok`, and run `make bench-cluster`")
+        raise BenchFailed("kwok: not on the PATH; build it with `make kwok`, which says where it lies")
     api = ClusterApi(KubernetesConfig(qps=500, burst=500))
     namespace = f"envfarm-bench-{secrets.token_hex(3)}"
     nodes = [played.node(number) for number in range(-(-(PODS + 2 * CLAIMERS) // played.PODS_OF_A_NODE))]

@@ -162,7 +162,9 @@ async def _namespace() -> AsyncIterator[str]:
     api = ClusterApi(KubernetesConfig())
     try:
         await api.request("POST", "/api/v1/namespaces", body={"metadata": {"name": name}})
-        yield name
-        await api.request("DELETE", f"/api/v1/namespaces/{name}")
+        try:
+            yield name
+        finally:
+            await api.request("DELETE", f"/api/v1/namespaces/{name}")
     finally:
         await api.close()

@@ -28,7 +28,7 @@ isolation = "{isolation}"
 
 
 class BenchFailed(FarmError):
-    """The benchmark's own server did not come up."""
+    """The benchmark cannot go on; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
