@@ -106,12 +106,16 @@ alone() {
   done
 }
 
+# kubelet_listens: on any address. Rules in the packet filter prove no living node: they outlive the file system they were
+# made from, in a container or a chroot that is thrown away.
+kubelet_listens() { cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$2 ~ /:280A$/ && $4 == "0A" { n++ } END { exit !n }'; }
+
 dead() { ! pid_of etcd >/dev/null && ! pid_of apiserver >/dev/null && ! pid_of containerd >/dev/null; }
 
 up() {
   local name
-  if [ ! -d "$state" ] && iptables -w -t nat -n -L KUBE-SERVICES >/dev/null 2>&1; then
-    die "this machine is a node of some cluster already: set KUBECONFIG to use it, or remove what is left of it (make cluster-down)"
+  if ! pid_of kubelet >/dev/null && kubelet_listens; then
+    die "a kubelet that is not ours serves on this machine (port 10250), so it is a node of some cluster already: set KUBECONFIG to use that"
   fi
   if dead; then
     wipe
