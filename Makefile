@@ -45,7 +45,7 @@ demo-cluster: ## The same in a cluster: deploy the farm there, push the tasks, p
 
 test: ## Run all tests, on real Docker, gVisor, Kubernetes and PostgreSQL (ARGS= for pytest)
 	@$(MAKE) --no-print-directory -j4 install image gvisor packages cluster
-	@.venv/bin/python -m pytest -n 3 --dist loadfile --durations 20 $(ARGS)
+	@scripts/test.sh $(ARGS)
 
 test-soak: ## Run the long tests that `make test` leaves out
 	@$(MAKE) --no-print-directory test ARGS="-m soak $(ARGS)"
