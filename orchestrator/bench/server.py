@@ -56,7 +56,14 @@ async def bench_server(
     with tempfile.TemporaryDirectory(prefix="envfarm-bench-") as name:
         root = Path(name)
         _write_task(root / "tasks" / TASK, isolation, image)
-        chosen = {"data": root / "data", "port": 0, "tasks": root / "tasks", "samples": "false", **settings}
+        chosen = {
+            "data": root / "data",
+            "port": 0,
+            "tasks": root / "tasks",
+            "samples": "false",
+            "max_turns": 1_000_000,  # --rounds may be any number
+            **settings,
+        }
         environment = {**os.environ, **{f"ENVFARM_{key.upper()}": str(value) for key, value in chosen.items()}}
         log = root / "log"
         with log.open("wb") as out:
