@@ -167,8 +167,6 @@ async def _stage(folder: Path) -> AsyncIterator[str]:
         kwok = await asyncio.create_subprocess_exec(
             program, "--manage-all-nodes=false", "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
             "--cidr=10.96.0.0/11", "--node-lease-duration-seconds=200", stdout=log, stderr=log,
-            # An API server on an etcd before 3.5 refuses such a list, and kwok then sees pods up to a minute late.
-            env={**os.environ, "KUBE_FEATURE_WatchListClient": "false"},
         )  # fmt: skip
     try:
         await api.request("POST", "/api/v1/namespaces", body={"metadata": {"name": namespace}})

@@ -40,7 +40,7 @@ command_of() {
         --service-cluster-ip-range "$services" --service-account-issuer https://kubernetes.default.svc
         --service-account-key-file "$state/pki/accounts.pub" --service-account-signing-key-file "$state/pki/accounts.key"
         --authorization-mode Node,RBAC --enable-admission-plugins NodeRestriction --allow-privileged
-        --feature-gates "$features")
+        --feature-gates "$features,WatchList=false") # lists by watch need an etcd that reports progress: Debian's does not
       ;;
     controllers)
       command+=(--kubeconfig "$state/controllers.conf" --bind-address "$address" --leader-elect=false
