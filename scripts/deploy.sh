@@ -25,7 +25,7 @@ pushed() {
 
 "$root/scripts/image.sh"
 "$root/scripts/images.sh" busybox
-images=(orchestrator)
+images=(orchestrator busybox)
 [[ $overlay != *ha ]] || { "$root/scripts/images.sh" postgres && images+=(postgres); }
 cut=$(pushed envfarm/busybox:1)
 

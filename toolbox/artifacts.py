@@ -66,6 +66,10 @@ class Artifacts:
                 total += self._place(_hex(digest)).stat().st_size
         return total
 
+    def has(self, digests: Iterable[str]) -> bool:
+        """Whether all of some files are there. Raises BadRequest (not a digest)."""
+        return all(self._place(_hex(digest)).exists() for digest in digests)
+
     def _place(self, digest: str) -> Path:
         return self.root / digest[:2] / digest
 

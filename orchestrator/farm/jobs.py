@@ -68,6 +68,10 @@ class Scoring:
     async def _to_reward(self, episode: Episode) -> None:
         """Save, score and store. Raises StoreError: then it can be called again."""
         try:
+            if episode.evidence is not None and not self.core.artifacts.has(episode.evidence.values()):
+                if episode.sandbox is None:
+                    raise SandboxError("what it is scored by is not here; let all servers share one folder `artifacts`")
+                episode.evidence = None  # kept by a server that is gone, but the sandbox lives
             if episode.evidence is None:
                 broken = await self._collect(episode)
                 if broken is not None:

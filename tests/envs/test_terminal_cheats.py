@@ -95,7 +95,9 @@ CHEATS = {
 WORKS_ON = """setsid sh -c 'while :; do
     [ -e /tests/test.sh ] && echo 42 > /tmp/w && mv /tmp/w /srv/work/answer.txt; sleep 0.02; done' >/dev/null 2>&1 &"""
 # A plain grader gives a process the time to do what it does, however busy this machine is.
-ACTED = "mkdir -p /logs/verifier; until [ -e /srv/work/answer.txt ] || [ -e /logs/verifier/reward.json ]; do sleep 0.05; done; "
+ACTED = """mkdir -p /logs/verifier
+until [ -e /srv/work/answer.txt ] || [ -e /logs/verifier/reward.json ]; do sleep 0.05; done
+"""
 # They forge what the farm itself asks the sandbox, so a plain grader has nothing to be fooled by.
 FORGERIES = {
     "a tar that brings the system's programs": EVIL

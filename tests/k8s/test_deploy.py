@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shlex
@@ -10,6 +11,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ import pytest
 import yaml
 
 from envfarm.orchestrator.settings import Settings
+from envfarm.trainers.client import Client
 from tests.k8s.kubectl import CONTROL, DEPLOY, ROOT, SANDBOXES, kubectl
 
 OVERLAYS = ("single", "ha", "disposable", "disposable-ha")
@@ -76,6 +79,10 @@ def test_an_overlay_speaks_of_settings_that_there_are_and_lets_a_server_drain(ov
     assert pod["terminationGracePeriodSeconds"] > float(values.get("ENVFARM_DRAIN_SECONDS", 30)) + 15
 
 
+def bash(command: str) -> list[dict[str, Any]]:
+    return [{"name": "bash", "arguments": {"command": command}}]
+
+
 def clean() -> dict[str, str]:
     """The environment without what is set of the farm's, such as where the scripts find their cluster."""
     return {key: value for key, value in os.environ.items() if not key.startswith("ENVFARM_")}
@@ -89,6 +96,32 @@ class Deployed:
     token: str
     folder: Path
     data: Path
+    kubeconfig: str
+
+    def kubectl(self, *arguments: str) -> str:
+        """What kubectl says about the servers."""
+        return kubectl(self.kubeconfig, "-n", CONTROL, *arguments).stdout
+
+    def restarts(self) -> list[str]:
+        """How often each server's container was started again, as `pod=times`."""
+        each = '{range .items[*]}{.metadata.name}={.status.containerStatuses[0].restartCount}{"\\n"}{end}'
+        return self.kubectl("get", "pods", "-l", "app.kubernetes.io/name=envfarm", "-o", f"jsonpath={each}").split()
+
+    async def train(self, run: str, last: asyncio.Event) -> list[tuple[list[str], int, dict[str, Any]]]:
+        """Play short episodes until one began after an event: what the sandbox counted, the steps, the reward."""
+        played = []
+        async with Client(self.url, token=self.token, run=run, patience=180) as client:
+            going = True
+            while going:
+                going = not last.is_set()
+                [episode] = await client.create(TASK)
+                for turn in range(6):
+                    await client.step(episode["id"], bash(f"echo {turn} >> /root/count; sleep 0.3"), turn=turn)
+                answer = await client.step(episode["id"], bash("cat /root/count"))
+                await client.finish(episode["id"])
+                counted = answer["results"][0]["content"].split()
+                played.append((counted, 6, await client.wait_reward(episode["id"])))
+        return played
 
     def envfarm(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run the command against it."""
@@ -117,53 +150,86 @@ class Deployed:
 
 
 @pytest.fixture(scope="module")
-def deployed(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
-    """The disposable overlay with the images of one task. At its end the servers and their sandboxes go."""
-    data = tmp_path_factory.mktemp("deployed")
-    environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig)}
-    command = [
-        Path(sys.executable).parent / "envfarm",
-        "tasks",
-        "push",
-        cluster.registry,
-        TASK,
-        "--into",
-        data / "it.json",
-    ]
-    subprocess.run(command, cwd=data, env=clean(), check=True, stdin=subprocess.DEVNULL)
+def pushed(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The table of one task's images, which are in the cluster's registry."""
+    table = tmp_path_factory.mktemp("pushed") / "it.json"
+    command = [Path(sys.executable).parent / "envfarm", "tasks", "push", cluster.registry, TASK, "--into", table]
+    subprocess.run(command, cwd=table.parent, env=clean(), check=True, stdin=subprocess.DEVNULL)
+    return table
+
+
+@contextmanager
+def deploy(overlay: str, kubeconfig: str, table: Path) -> Iterator[Deployed]:
+    """An overlay with this checkout's images. At its end the servers and their sandboxes go."""
     done = subprocess.run(
-        [ROOT / "scripts/deploy.sh", "disposable", data / "it.json"], env=environment, stdout=subprocess.PIPE, text=True
+        [ROOT / "scripts/deploy.sh", overlay, table],
+        env={**os.environ, "KUBECONFIG": kubeconfig},
+        stdout=subprocess.PIPE,
+        text=True,
     )
-    assert done.returncode == 0
-    found = dict(word.split("=", 1) for word in shlex.split(done.stdout))
-    yield Deployed(found["ENVFARM_URL"], found["ENVFARM_TOKEN"], ROOT / ".cache/deploy/disposable", data)
-    kubectl(cluster.kubeconfig, "-n", CONTROL, "delete", "statefulset", "envfarm")
-    kubectl(cluster.kubeconfig, "-n", SANDBOXES, "delete", "pods", "--all", "--wait=false")
+    try:
+        assert done.returncode == 0
+        found = dict(word.split("=", 1) for word in shlex.split(done.stdout))
+        folder = ROOT / ".cache/deploy" / overlay
+        yield Deployed(found["ENVFARM_URL"], found["ENVFARM_TOKEN"], folder, table.parent, kubeconfig)
+    finally:
+        kubectl(kubeconfig, "-n", CONTROL, "delete", "statefulset", "--all")
+        kubectl(kubeconfig, "-n", SANDBOXES, "delete", "pods", "--all", "--wait=false")
 
 
 @pytest.mark.timeout(900)  # the image may have to be built first
-def test_it_becomes_ready_and_asks_for_its_token(deployed: Deployed) -> None:
-    assert deployed.status("/ready") == 200
-    assert deployed.status("/v1/tasks") == 401
-    assert deployed.status("/v1/tasks", deployed.token) == 200
+class TestAlone:
+    @pytest.fixture(scope="class")
+    def deployed(self, cluster: Any, pushed: Path) -> Iterator[Deployed]:
+        with deploy("disposable", str(cluster.kubeconfig), pushed) as farm:
+            yield farm
+
+    def test_it_becomes_ready_and_asks_for_its_token(self, deployed: Deployed) -> None:
+        assert deployed.status("/ready") == 200
+        assert deployed.status("/v1/tasks") == 401
+        assert deployed.status("/v1/tasks", deployed.token) == 200
+
+    def test_to_apply_it_again_changes_nothing(self, deployed: Deployed) -> None:
+        unchanged(deployed)
+
+    def test_an_episode_from_outside_earns_its_reward(self, deployed: Deployed) -> None:
+        assert json.loads(deployed.envfarm("run", TASK, "--policy", "oracle", "--json").stdout)["reward"] == 1
+
+    def test_a_task_whose_images_were_not_pushed_names_the_command(self, deployed: Deployed) -> None:
+        said = deployed.envfarm("run", WITHOUT_IMAGES, "--policy", "oracle", code=2)
+        assert f"run `envfarm tasks push REGISTRY {WITHOUT_IMAGES}`" in said.stdout + said.stderr
+
+    def test_a_server_can_write_its_data_and_nothing_else(self, deployed: Deployed) -> None:
+        script = "touch /data/it /tmp/it && ! touch /opt/envfarm/it 2>/dev/null && id -u && ! command -v gcc cc pip"
+        assert deployed.kubectl("exec", "envfarm-0", "--", "sh", "-c", script).split() == ["10001"]
 
 
-def test_to_apply_it_again_changes_nothing(cluster: Any, deployed: Deployed) -> None:
-    said = kubectl(cluster.kubeconfig, "apply", "-k", deployed.folder).stdout.splitlines()
+@pytest.mark.timeout(900)
+class TestThreeServers:
+    @pytest.fixture(scope="class")
+    def deployed(self, cluster: Any, pushed: Path) -> Iterator[Deployed]:
+        with deploy("disposable-ha", str(cluster.kubeconfig), pushed) as farm:
+            yield farm
+
+    def test_to_apply_it_again_changes_nothing(self, deployed: Deployed) -> None:
+        unchanged(deployed)
+
+    async def test_a_rolling_update_under_load_loses_no_episode(self, deployed: Deployed) -> None:
+        """Episodes end while servers go, too, so that scoring is handed on as steps are."""
+        updated = asyncio.Event()
+        trainers = [asyncio.create_task(deployed.train(f"run-{number}", updated)) for number in range(4)]
+        await asyncio.to_thread(deployed.kubectl, "rollout", "restart", "statefulset/envfarm")
+        await asyncio.to_thread(deployed.kubectl, "rollout", "status", "statefulset/envfarm", "--timeout", "600s")
+        updated.set()
+        played = [episode for trainer in await asyncio.gather(*trainers) for episode in trainer]
+        assert len(played) > len(trainers)
+        for counted, steps, reward in played:
+            assert counted == [str(number) for number in range(steps)]
+            assert reward["value"] == 0.0, reward  # of work that does not do what the task asks
+        assert {pod.split("=")[1] for pod in deployed.restarts()} == {"0"}
+
+
+def unchanged(deployed: Deployed) -> None:
+    said = kubectl(deployed.kubeconfig, "apply", "-k", deployed.folder).stdout.splitlines()
     assert [line for line in said if not line.endswith(" unchanged")] == []
-    assert kubectl(cluster.kubeconfig, "diff", "-k", deployed.folder).stdout == ""
-
-
-def test_an_episode_from_outside_earns_its_reward(deployed: Deployed) -> None:
-    assert json.loads(deployed.envfarm("run", TASK, "--policy", "oracle", "--json").stdout)["reward"] == 1
-
-
-def test_a_task_whose_images_were_not_pushed_names_the_command(deployed: Deployed) -> None:
-    said = deployed.envfarm("run", WITHOUT_IMAGES, "--policy", "oracle", code=2)
-    assert f"run `envfarm tasks push REGISTRY {WITHOUT_IMAGES}`" in said.stdout + said.stderr
-
-
-def test_a_server_can_write_its_data_and_nothing_else(cluster: Any, deployed: Deployed) -> None:
-    script = "touch /data/it /tmp/it && ! touch /opt/envfarm/it 2>/dev/null && id -u && ! command -v gcc cc pip"
-    said = kubectl(cluster.kubeconfig, "-n", CONTROL, "exec", "envfarm-0", "--", "sh", "-c", script).stdout
-    assert said.split() == ["10001"]
+    assert kubectl(deployed.kubeconfig, "diff", "-k", deployed.folder).stdout == ""

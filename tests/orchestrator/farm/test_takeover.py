@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from envfarm.orchestrator.errors import Elsewhere, Fenced, Moving, SettingsError
 from envfarm.orchestrator.farm.farm import Farm
 from envfarm.orchestrator.schemas.episodes import Call, EpisodeRequest, FinishRequest, StepRequest
 from envfarm.orchestrator.store import tables
+from envfarm.toolbox.artifacts import Artifacts
 from envfarm.toolbox.errors import BackendUnavailable, Conflict
 from envfarm.toolbox.sandboxes.base import SandboxSpec
 from envfarm.toolbox.sandboxes.simulated import SimulatedBackend
@@ -111,6 +113,28 @@ async def test_what_was_queued_or_scored_goes_on(
     assert (await there.reward(scored, wait=30)).value == 0.5
     assert (await there.episode(queued, wait=30)).state == "running"
     assert [stats.attempts for stats in (await there.stats()).items] == [1]
+
+
+async def test_evidence_that_stayed_with_a_dead_server_is_a_fault_that_names_the_fix(
+    join: OpenFarm, toy: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    here, there = await join("here"), await join("there")
+    monkeypatch.setattr(there.core, "artifacts", Artifacts(tmp_path / "other"))
+    id = await create(here)
+    await here.step(id, bash("echo 1 > /mark"))
+
+    async def never(*_: Any) -> Any:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(toy, "score", never)
+    await here.finish(id, FinishRequest())
+    async for event in here.events(after=0):
+        if event.type == "episode.collected":
+            break
+    await die(here)
+    reward = await there.reward(id, wait=30)
+    assert reward.value is None
+    assert "let all servers share one folder `artifacts`" in (reward.reason or "")
 
 
 async def test_a_slow_server_lets_go_and_goes_on_as_another(
