@@ -137,7 +137,9 @@ class Pods:
     def put(self, raw: dict[str, Any]) -> Pod:
         """Take the API's answer to a change of ours, which is newer than what the watch has shown."""
         pod = decode(raw)
-        self._sent[pod.name] = pod.version, _now()
+        known = self._pods.get(pod.name)
+        if known is None or known.uid != pod.uid or _older(known.version, pod.version):  # else the watch was quicker
+            self._sent[pod.name] = pod.version, _now()
         self._set(pod)
         return pod
 

@@ -16,6 +16,7 @@ from envfarm.orchestrator.cli import REFUSED, factory
 from envfarm.orchestrator.cli.flags import with_settings
 from envfarm.orchestrator.cli.output import console, emit_json, says_when_stopped, table
 from envfarm.orchestrator.cli.places import ROOTS
+from envfarm.orchestrator.cli.prewarm import prewarm
 from envfarm.orchestrator.cli.push import push
 from envfarm.orchestrator.settings import Loaded, Settings
 from envfarm.toolbox.errors import BadRequest
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="List tasks, check that they are sound, and make new ones.", no_args_is_help=True)
 app.command("push")(push)
+app.command("prewarm")(prewarm)
 app.command("from-releases")(factory.from_releases)
 app.command("from-git")(factory.from_git)
 
