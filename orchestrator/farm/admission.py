@@ -8,8 +8,9 @@ import time
 
 from envfarm.orchestrator.errors import StoreError
 from envfarm.orchestrator.farm.core import Core
-from envfarm.orchestrator.farm.episodes import Episode, Play
-from envfarm.toolbox.errors import Conflict, FarmFull, ImageError, SandboxError, StorageError
+from envfarm.orchestrator.farm.episodes import Episode, Play, happened
+from envfarm.orchestrator.store.changes import Change
+from envfarm.toolbox.errors import Conflict, FarmFull, ImageError, SandboxError, SandboxLost, StorageError
 from envfarm.toolbox.sandboxes.base import Sandbox, SandboxSpec
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,14 @@ class Admission:
         self._early[episode.id] = episode.run
         episode.work = self.core.spawn(self._admit(episode), f"start-{episode.id}")
         episode.work.add_done_callback(lambda _: self._early.pop(episode.id, None))
+
+    async def again(self, episode: Episode, lost: SandboxLost) -> None:
+        """Start a running episode anew whose sandbox died before anything ran in it. Raises Conflict, StoreError."""
+        log.warning("%s: its sandbox was lost before its first step: %s", episode.id, lost)
+        event = happened(episode, "pod.lost", cause=lost.cause)
+        await self.core.change(episode, "queued", also=Change(events=[event]), sandbox=None)
+        self.core.give_back(episode)
+        self.launch(episode)
 
     async def _admit(self, episode: Episode) -> None:
         while True:

@@ -34,7 +34,7 @@ from envfarm.toolbox.tools.base import Tool
 MOVES: dict[str, frozenset[str]] = {
     "queued": frozenset({"starting", "failed", "expired", "cancelled"}),
     "starting": frozenset({"queued", "running", "failed", "expired", "cancelled"}),  # queued: its sandbox was lost
-    "running": frozenset({"scoring", "failed", "expired", "cancelled"}),
+    "running": frozenset({"queued", "scoring", "failed", "expired", "cancelled"}),  # queued: before anything ran in it
     "scoring": frozenset({"scored", "failed", "cancelled"}),
 }
 """Every change of state that there is."""
@@ -156,6 +156,11 @@ class Episode:
     def ended(self) -> bool:
         """Whether it is in a state that it never leaves."""
         return self.state in ENDED
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing of anybody's ran in its sandbox, so that another one is as good."""
+        return self.turn == 0 and self.fork_of is None and not (self.current is not None and self.current.results)
 
     def renew(self) -> None:
         """Let the lease start anew."""

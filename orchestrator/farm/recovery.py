@@ -205,6 +205,9 @@ class Recovery:
         lost = episode.sandbox is None and (
             episode.state == "running" or (episode.state == "scoring" and episode.evidence is None)
         )
+        if lost and episode.state == "running" and episode.untouched and not open_steps:
+            await self.admission.again(episode, SandboxLost("it died while the server was down", cause="removed"))
+            return
         if lost:
             await core.fail(episode, "the sandbox was lost while the server was down", lost="removed")
             return

@@ -7,8 +7,10 @@ import hashlib
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from envfarm.orchestrator.errors import Moving
+from envfarm.orchestrator.farm.admission import Admission
 from envfarm.orchestrator.farm.blame import FELL_SILENT
 from envfarm.orchestrator.farm.core import Core
 from envfarm.orchestrator.farm.episodes import Episode, Step, happened
@@ -33,9 +35,10 @@ class ShuttingDown(FarmError):
 class Steps:
     """Runs the steps of live episodes."""
 
-    def __init__(self, core: Core, scoring: Scoring) -> None:
+    def __init__(self, core: Core, scoring: Scoring, admission: Admission) -> None:
         self.core = core
         self.scoring = scoring
+        self.admission = admission
 
     async def step(self, episode: Episode, request: StepRequest) -> StepView | None:
         """Run a step, or answer it from what is known of it; None when it still runs after `request.wait` seconds.
@@ -133,10 +136,7 @@ class Steps:
         if not step.recovered and (step.saved is None or (step.saved.done() and step.saved.exception() is not None)):
             step.begun = records.started(episode, step)
             step.saved = self.core.store.submit(step.begun, soon=True)
-        if episode.state in ("queued", "starting") or episode.forking:
-            await episode.wait(lambda one: one.state not in ("queued", "starting") and not one.forking, None)
-        if episode.state != "running":
-            raise _gone(episode)
+        await self._until_runs(episode, step)
         try:
             await self._calls(episode, step)
         except SandboxLost as error:
@@ -150,6 +150,20 @@ class Steps:
             if episode.ended:  # while its last call ran
                 raise _gone(episode) from None
             raise
+
+    async def _until_runs(self, episode: Episode, step: Step) -> None:
+        """Wait for the episode's sandbox; one that died before anything ran in it is replaced. Raises Gone."""
+        for left in reversed(range(self.core.settings.start_attempts)):
+            if episode.state in ("queued", "starting") or episode.forking:
+                await episode.wait(lambda one: one.state not in ("queued", "starting") and not one.forking, None)
+            if episode.state != "running":
+                raise _gone(episode)
+            if episode.sandbox is None or not episode.untouched or step.resumed or not left:
+                return
+            if (lost := await episode.sandbox.lost()) is None:
+                return
+            with suppress(Conflict):  # it ended meanwhile, and then the state says so
+                await self.admission.again(episode, lost)
 
     async def _calls(self, episode: Episode, step: Step) -> None:
         """Run the calls that have no result yet, until one ends the episode or reaches a limit."""

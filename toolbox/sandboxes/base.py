@@ -9,6 +9,8 @@ from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from envfarm.toolbox.errors import SandboxLost
+
 Isolation = Literal["runc", "gvisor"]
 Network = Literal["none", "allowlist", "public"]
 
@@ -150,6 +152,12 @@ class Sandbox(Protocol):
 
         Entries named as in `exclude` are left out with all below them. Raises FileProblem (`space` when the tar has
         more than `limit` bytes; the rest is not read).
+        """
+
+    async def lost(self) -> SandboxLost | None:
+        """Why it is dead, as far as its stream has told; None while it lives, which is asked of nobody.
+
+        A stream that just broke is waited for until it is known what that means.
         """
 
     async def processes(self) -> list[int]:

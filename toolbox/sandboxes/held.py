@@ -168,6 +168,12 @@ class HeldSandbox:
                 self.shell, scripts.absolute(path, self.defaults.workdir), exclude=exclude, limit=limit
             )
 
+    async def lost(self) -> SandboxLost | None:
+        """Why it is dead, as far as its stream has told; see `Sandbox.lost`."""
+        if self._rejoining is not None and not self._rejoining.done():
+            await asyncio.wait([self._rejoining])
+        return self.shell.lost if self.shell.is_lost else None
+
     async def processes(self) -> list[int]:
         """Process ids alive in the sandbox that are not the farm's own."""
         async with self._lock:

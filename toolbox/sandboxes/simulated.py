@@ -220,6 +220,10 @@ class SimulatedSandbox:
         self._check()
         return []
 
+    async def lost(self) -> SandboxLost | None:
+        """That it is gone."""
+        return None if self.id in self._backend.sandboxes else self._gone()
+
     async def kill_all(self) -> None:
         """Sessions start anew."""
         self._check()
@@ -250,8 +254,11 @@ class SimulatedSandbox:
             raise self._backend.close_failures.pop(0)
         self._backend.sandboxes.pop(self.id, None)
 
+    def _gone(self) -> SandboxLost:
+        return SandboxLost(f"sandbox {self.id} is gone", cause="removed")
+
     def _check(self) -> None:
         if self.id not in self._backend.sandboxes:
-            raise SandboxLost(f"sandbox {self.id} is gone", cause="removed")
+            raise self._gone()
         if self.silent:
             raise SandboxSilent(f"sandbox {self.id} did not answer")

@@ -248,6 +248,37 @@ async def test_a_lost_sandbox_fails_the_episode_and_is_no_result(farm: Farm, bac
     assert (stats.items[0].attempts, stats.items[0].invalid) == (0, 1)
 
 
+async def test_a_sandbox_that_died_before_its_first_step_is_replaced(farm: Farm, backend: SimulatedBackend) -> None:
+    id = await running(farm)
+    backend.sandboxes.clear()
+    step = await farm.step(id, bash("echo 1 > /mark; cat /mark"))
+    assert step is not None
+    assert step.results[0].content == "1\n"
+    async for event in farm.events(after=0):
+        if event.type == "pod.lost":
+            assert event.data == {"cause": "removed"}
+            break
+    assert len(backend.sandboxes) == farm.toolbox.stats().leased == 1
+    await farm.finish(id, FinishRequest())
+    assert (await farm.reward(id, wait=10)).value == 1.0
+
+
+async def test_a_sandbox_that_dies_again_and_again_is_not_replaced_for_ever(
+    farm: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    died: list[str] = []
+
+    async def lost(self: SimulatedSandbox) -> SandboxLost:
+        died.append(self.id)
+        del self._backend.sandboxes[self.id]
+        return self._gone()
+
+    id = await running(farm)
+    monkeypatch.setattr(SimulatedSandbox, "lost", lost)
+    assert await farm.step(id, bash("true")) is not None  # in the last one, of which nobody asked
+    assert len(died) == farm.core.settings.start_attempts - 1
+
+
 async def test_a_fault_in_passing_is_raised_and_the_step_can_be_sent_again(
     farm: Farm, monkeypatch: pytest.MonkeyPatch
 ) -> None:

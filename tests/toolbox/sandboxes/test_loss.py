@@ -35,6 +35,9 @@ async def lost(sandbox: Sandbox, call: asyncio.Task[object]) -> SandboxLost:
     assert running.value.cause == later.value.cause
     with pytest.raises(SandboxLost):
         await sandbox.read("/etc/passwd")
+    known = await sandbox.lost()
+    assert known is not None
+    assert known.cause == running.value.cause
     await sandbox.close()
     await sandbox.close()
     return running.value
@@ -66,6 +69,7 @@ async def test_running_out_of_memory(isolated: Variant, start: Start) -> None:
     else:  # only the command was killed
         assert result.exit_code not in (0, None)
         assert (await sandbox.run("echo alive")).stdout == b"alive\n"
+        assert await sandbox.lost() is None
         return
     assert (lost_to, isolated.spec.isolation) == ("oom", "gvisor")  # whose kernel is one process more to choose from
 
