@@ -67,13 +67,16 @@ class AttachStream(asyncio.Protocol):
         return str(status.get("message") or status.get("reason") or "").strip()
 
     def take(self, response: aiohttp.ClientResponse) -> None:
-        """Take the connection over from aiohttp, with what came right after its answer."""
+        """Take the connection over from aiohttp, with what came right after its answer.
+
+        Raises ClientConnectionError: it is broken already.
+        """
         connection = response.connection
-        assert connection is not None
-        assert connection.protocol is not None
-        assert connection.transport is not None
+        transport = connection.transport if connection is not None else None
+        if connection is None or connection.protocol is None or transport is None or transport.is_closing():
+            raise aiohttp.ClientConnectionError("the connection broke as soon as it was made")
         self._response = response
-        self._transport = connection.transport
+        self._transport = transport
         self._transport.set_write_buffer_limits(high=_WRITE_HIGH)
         connection.protocol.set_parser(_Rest(self), None)
         self._transport.set_protocol(self)
@@ -238,27 +241,25 @@ async def attach(
     session = aiohttp.ClientSession(
         connector=Connector(ssl=client.rest_client.ssl_context, force_close=True), trust_env=True
     )
+    response: aiohttp.ClientResponse | None = None
     try:
         async with asyncio.timeout(ATTACH):
             response = await session.get(url, **options)
             if response.status != 101:
-                try:
-                    raise _refused(pod, response.status, await response.read())
-                finally:
-                    response.close()
+                raise _refused(pod, response.status, await response.read())
         _check(options["headers"]["Sec-WebSocket-Key"], response)
         stream.take(response)
+        session.detach()
+        return stream
     except TimeoutError:
-        await session.close()
         raise BackendUnavailable(f"the API server did not attach to {pod} in {ATTACH:g} s") from None
     except (aiohttp.ClientError, OSError) as error:
-        await session.close()
         raise BackendUnavailable(f"no API server answers at {client.configuration.host}: {error}") from None
-    except BaseException:
-        await session.close()
-        raise
-    session.detach()
-    return stream
+    finally:
+        if not session.closed:
+            if response is not None:
+                response.close()  # first: the session trips over a connection that is gone
+            await session.close()
 
 
 async def _options(client: ApiClient) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from envfarm.envs.base import Images
+from envfarm.orchestrator.errors import SettingsError
 from envfarm.orchestrator.farm.core import FarmSettings
 from envfarm.orchestrator.farm.farm import Farm
 from envfarm.orchestrator.gate import leak_gate
@@ -23,6 +24,8 @@ from envfarm.toolbox.artifacts import Artifacts
 from envfarm.toolbox.sandboxes.base import Backend
 from envfarm.toolbox.sandboxes.docker_images import DockerImages
 from envfarm.toolbox.toolbox import Toolbox
+
+_TAKES = 3  # silences in which a dead server is missed and its sandboxes are taken over, on a slow day
 
 
 class HostImages:
@@ -157,7 +160,13 @@ async def open_farm(settings: Settings) -> AsyncIterator[Farm]:
 
 
 def farm_settings(settings: Settings) -> FarmSettings:
-    """What the farm itself reads."""
+    """What the farm itself reads. Raises SettingsError: two settings that do not go together."""
+    orphans, silence = settings.kubernetes.orphan_seconds, settings.takeover_seconds
+    if settings.backend == "kubernetes" and settings.takeover and orphans < _TAKES * silence:
+        raise SettingsError(
+            f"kubernetes.orphan_seconds is {orphans:g}: the pods of a dead server would go before another takes them over "
+            f"(takeover_seconds is {silence:g}); set it to {_TAKES * silence:g} or more, or takeover_seconds lower"
+        )
     return FarmSettings(
         lease_seconds=settings.lease_seconds,
         max_turns=settings.max_turns,

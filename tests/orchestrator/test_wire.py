@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from envfarm.orchestrator.errors import SettingsError
 from envfarm.orchestrator.settings import load
-from envfarm.orchestrator.wire import open_backend, open_farm, open_images, open_registry
+from envfarm.orchestrator.wire import farm_settings, open_backend, open_farm, open_images, open_registry
 from envfarm.tasks.images import TaskImages
 from envfarm.toolbox.errors import TaskError
 
@@ -55,3 +56,13 @@ async def test_a_missing_folder_of_tasks_leaves_the_data_folder_free(tmp_path: P
             pytest.fail("it must not open")
     async with open_farm(load({"backend": "simulated", "data": tmp_path}).settings):
         pass
+
+
+def test_pods_may_not_go_before_another_server_takes_them_over() -> None:
+    flags = {"backend": "kubernetes", "takeover": True, "takeover_seconds": 60, "kubernetes": {"orphan_seconds": 100}}
+    with pytest.raises(
+        SettingsError, match=r"kubernetes\.orphan_seconds is 100.*takeover_seconds is 60.*set it to 180"
+    ):
+        farm_settings(load(flags).settings)
+    farm_settings(load(flags | {"takeover": False}).settings)
+    farm_settings(load(flags | {"takeover_seconds": 30}).settings)

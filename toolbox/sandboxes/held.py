@@ -275,36 +275,41 @@ class HeldSandbox:
 
     async def _rejoin(self) -> None:
         """Attach again until it works, the sandbox is dead, or the back end has been away for too long."""
+        error: SandboxLost | None = SandboxLost(
+            "the stream broke, and a fault of the farm ended its repair", cause="engine"
+        )
+        try:
+            error = await self._rejoined()
+        finally:  # whatever happens: nobody may wait for a sandbox that nobody mends
+            if error is not None:
+                self.lose(error)
+                if self.shell.wire is not None:
+                    self.shell.wire.close()
+
+    async def _rejoined(self) -> SandboxLost | None:
+        """Attach again; why that is given up, None where it is not."""
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + self.patience, PAUSE_FIRST
         while True:
             try:
                 if (error := await self.cause()) is not None:
-                    break
+                    return error
                 if not self._ready:
-                    error = SandboxLost("the stream broke while the sandbox started", cause="stream")
-                    break
+                    return SandboxLost("the stream broke while the sandbox started", cause="stream")
                 self.shell.hold()
                 await self.shell.rejoin(await self.stream(), self.history)
-                return
+                return None
             except SandboxSilent as problem:  # the stream may lead nowhere yet: another one has to be tried
                 if self.shell.is_lost or loop.time() > deadline:
-                    error = problem
-                    break
+                    return problem
             except BackendUnavailable as problem:
                 if loop.time() > deadline:
-                    error = SandboxLost(
-                        f"the stream broke, and for {self.patience:g} s since: {problem}", cause="engine"
-                    )
-                    break
+                    why = f"the stream broke, and for {self.patience:g} s since: {problem}"
+                    return SandboxLost(why, cause="engine")
             except SandboxLost as problem:
-                error = problem
-                break
+                return problem
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # not all sandboxes at once
             pause = min(2 * pause, PAUSE_LAST)
-        self.lose(error)
-        if self.shell.wire is not None:
-            self.shell.wire.close()
 
     def let_go(self) -> None:
         """Let go of the stream for good; the main process lives on."""
