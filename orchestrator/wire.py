@@ -164,7 +164,7 @@ def farm_settings(settings: Settings) -> FarmSettings:
     orphans, silence = settings.kubernetes.orphan_seconds, settings.takeover_seconds
     if settings.backend == "kubernetes" and settings.takeover and orphans < _TAKES * silence:
         raise SettingsError(
-            f"kubernetes.orphan_seconds is {orphans:g}: the pods of a dead server would go before another takes them over "
+            f"kubernetes.orphan_seconds is {orphans:g}: a dead server's pods would go before another takes them over "
             f"(takeover_seconds is {silence:g}); set it to {_TAKES * silence:g} or more, or takeover_seconds lower"
         )
     return FarmSettings(
