@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import envfarm
-from envfarm.orchestrator.cli import bench, config, doctor, episodes, replay, run, serve, shell, tasks
+from envfarm.orchestrator.cli import bench, config, corpus, doctor, episodes, replay, run, serve, shell, tasks
 
 app = typer.Typer(
     help="An environment farm for agentic reinforcement learning.",
@@ -36,6 +36,7 @@ def root(
 app.command()(serve.serve)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(episodes.app, name="episodes")
+app.add_typer(corpus.app, name="corpus")
 app.command()(run.run)
 app.command()(replay.replay)
 app.command()(shell.shell)

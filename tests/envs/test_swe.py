@@ -17,7 +17,6 @@ from envfarm.envs.swe import SweEnvironment
 from envfarm.tasks.spec import FarmTable, Task, TaskConfig
 from envfarm.toolbox.artifacts import Artifacts
 from envfarm.toolbox.errors import SandboxError, SandboxLost, SandboxSilent, TaskError
-from envfarm.toolbox.sandboxes.docker import DockerBackend
 
 OWNER = f"test-swe-{os.getpid()}"
 TASK = Task(
@@ -50,8 +49,8 @@ class Images:
 
 
 @pytest.fixture
-async def context(docker_base, tmp_path) -> AsyncIterator[ScoreContext]:
-    backend = DockerBackend()
+async def context(place, docker_base, tmp_path) -> AsyncIterator[ScoreContext]:
+    backend = place.backend()
 
     @asynccontextmanager
     async def fresh(spec):
@@ -61,7 +60,7 @@ async def context(docker_base, tmp_path) -> AsyncIterator[ScoreContext]:
         finally:
             await sandbox.close()
 
-    images = Images(docker_base)
+    images = Images(place.image(docker_base))
     sandbox = await backend.start(await SweEnvironment().spec(TASK, images), owner=OWNER, lease="agent")
     yield ScoreContext(sandbox, fresh, images, Artifacts(tmp_path))
     await sandbox.close()

@@ -18,8 +18,9 @@ from envfarm.tasks.images import TaskImages
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.artifacts import Artifacts
 from envfarm.toolbox.errors import SandboxError, SandboxStartError, TaskError
-from envfarm.toolbox.sandboxes.docker import DockerBackend
 from envfarm.toolbox.sandboxes.docker_images import DockerImages
+
+from .conftest import Place
 
 DOCKERFILE = """
 FROM debian:12
@@ -59,10 +60,10 @@ def artifacts(tmp_path: Path) -> Artifacts:
 
 
 @pytest.fixture
-async def play(tmp_path: Path, docker_base: str, artifacts: Artifacts) -> AsyncIterator[Play]:
+async def play(place: Place, tmp_path: Path, docker_base: str, artifacts: Artifacts) -> AsyncIterator[Play]:
     """Plays bash commands on a task and scores what they left."""
-    images = TaskImages(DockerImages(remap={"debian:*": docker_base}, logs=tmp_path / "logs"))
-    backend = DockerBackend()
+    images = TaskImages(place.builder(DockerImages(remap={"debian:*": docker_base}, logs=tmp_path / "logs")))
+    backend = place.backend()
     player = Player(backend, images, artifacts, owner="test-terminal")
 
     async def play(task: Task, *commands: str) -> Played:

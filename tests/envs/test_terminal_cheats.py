@@ -19,9 +19,10 @@ from envfarm.tasks.spec import Task
 from envfarm.toolbox.artifacts import Artifacts
 from envfarm.toolbox.errors import SandboxError, SandboxSilent
 from envfarm.toolbox.prepare import start_prepared
-from envfarm.toolbox.sandboxes.base import Sandbox, SandboxSpec
-from envfarm.toolbox.sandboxes.docker import DockerBackend
+from envfarm.toolbox.sandboxes.base import Backend, Sandbox, SandboxSpec
 from envfarm.toolbox.sandboxes.docker_images import DockerImages
+
+from .conftest import Place
 
 DOCKERFILE = """
 FROM debian:12
@@ -116,7 +117,7 @@ FORGERIES = {
 class Bench:
     """Plays a cheat, and grades it twice: where the agent was, and as the farm does."""
 
-    def __init__(self, backend: DockerBackend, images: TaskImages, artifacts: Artifacts, task: Task) -> None:
+    def __init__(self, backend: Backend, images: TaskImages, artifacts: Artifacts, task: Task) -> None:
         self.backend, self.images, self.artifacts, self.task = backend, images, artifacts, task
         self.env = TerminalEnvironment()
 
@@ -152,9 +153,9 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(tmp_path: Path, docker_base: str) -> AsyncIterator[Callable[[str], Bench]]:
-    backend = DockerBackend()
-    images = TaskImages(DockerImages(remap={"debian:*": docker_base}, logs=tmp_path / "logs"))
+async def bench(place: Place, tmp_path: Path, docker_base: str) -> AsyncIterator[Callable[[str], Bench]]:
+    backend = place.backend()
+    images = TaskImages(place.builder(DockerImages(remap={"debian:*": docker_base}, logs=tmp_path / "logs")))
 
     def make(toml: str = "") -> Bench:
         files = {

@@ -21,9 +21,10 @@ from envfarm.tasks.folder import load
 from envfarm.tasks.images import TaskImages
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.artifacts import Artifacts
-from envfarm.toolbox.sandboxes.base import Sandbox, SandboxSpec
-from envfarm.toolbox.sandboxes.docker import DockerBackend
+from envfarm.toolbox.sandboxes.base import Backend, Sandbox, SandboxSpec
 from envfarm.toolbox.sandboxes.docker_images import DockerImages
+
+from ..conftest import Place
 
 OWNER = f"test-cheats-{os.getpid()}"
 AT_ONCE = 4
@@ -97,7 +98,7 @@ class Arena:
     images: TaskImages
     artifacts: Artifacts
     environment: SweEnvironment
-    backend: DockerBackend
+    backend: Backend
     specs: list[SandboxSpec] = field(default_factory=list)
 
     async def play(self, script: str, files: Mapping[str, str | bytes] | None = None) -> Played:
@@ -162,7 +163,9 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def games(request: pytest.FixtureRequest, image: Callable[[str], str], builds: Path) -> AsyncIterator[Games]:
+async def games(
+    place: Place, request: pytest.FixtureRequest, image: Callable[[str], str], builds: Path
+) -> AsyncIterator[Games]:
     """The games of the test module: agents by name in AGENTS, on the repository that PROJECT describes.
 
     With PROJECTS, by name, its tests run for each of them, with the agents that AGENTS has for it. One may be a task's
@@ -178,8 +181,10 @@ async def games(request: pytest.FixtureRequest, image: Callable[[str], str], bui
         Project(**about).write(folder)
     settings = Settings()
     builder = DockerImages(remap=settings.base_images, ca_bundle=settings.trusted, logs=builds / "logs")
-    backend = DockerBackend()
-    arena = Arena(load(folder), TaskImages(builder), Artifacts(builds / "artifacts"), SweEnvironment(), backend)
+    backend = place.backend()
+    arena = Arena(
+        load(folder), TaskImages(place.builder(builder)), Artifacts(builds / "artifacts"), SweEnvironment(), backend
+    )
     await arena.images.verifier(arena.task)
     games = Games(arena, request.module.AGENTS[kind] if kind else request.module.AGENTS)
     yield games
