@@ -45,7 +45,8 @@ def test_faults_of_a_node(cluster: Cluster, engine: docker.DockerClient, docker_
         "NODE_SCRIPT": str(ROOT / "scripts/cluster/node.sh"),
         "IMAGE_FILE": str(image),
     }
-    inner = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", which, "tests/k8s/node_faults.py"]
+    inner = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={folder}/tmp"]
+    inner += ["-m", which, "tests/k8s/node_faults.py"]
     apart = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     done = subprocess.run(
         [*apart, "bash", "-euc", SCRIPT, "bash", *inner],

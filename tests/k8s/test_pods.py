@@ -14,7 +14,7 @@ import yaml
 
 from envfarm.k8s import faults
 from envfarm.k8s.backend import KubernetesBackend
-from envfarm.k8s.client import JSON_PATCH, ClusterApi
+from envfarm.k8s.client import JSON_PATCH, ApiRefused, ClusterApi
 from envfarm.k8s.config import KubernetesConfig
 from envfarm.k8s.pods import Pod
 from envfarm.toolbox.sandboxes.base import SandboxSpec
@@ -52,6 +52,17 @@ async def pod(backend: KubernetesBackend, name: str, **spec: Any) -> None:
         },
     }
     await backend.api.request("POST", backend.path, body=body)
+
+
+async def remembers(backend: KubernetesBackend, version: str) -> bool:
+    """Whether the server can still tell what happened to pods since a version."""
+    query = {"watch": "1", "resourceVersion": version, "timeoutSeconds": "1"}
+    try:
+        async for line in backend.api.lines(backend.path, query, silence=30):
+            return b'"code":410' not in line
+    except ApiRefused as error:
+        return error.status_code != 410
+    return True
 
 
 def there(pod: Pod | None) -> bool | None:
@@ -106,6 +117,8 @@ async def test_a_version_that_the_server_has_forgotten_is_read_anew(
 ) -> None:
     watcher = open_backend(kubeconfig=through)
     await watcher.open()
+    if await remembers(backend, "1"):
+        pytest.skip("the API server is too young to have forgotten anything")
     await pod(backend, "before")
     await watcher.pods.until("before", there, 30)
     async with cut.outage():
@@ -131,16 +144,16 @@ async def test_a_change_of_ours_is_timed_until_the_watch_shows_it(backend: Kuber
     raw = await backend.api.request("GET", f"{backend.path}/it")
     version = int(raw["metadata"]["resourceVersion"])
 
-    def shown(pod: Pod | None, after: int = version) -> bool | None:
-        return True if pod is not None and int(pod.version) >= after else None
+    def shown(pod: Pod | None) -> bool | None:
+        return True if pod is not None and int(pod.version) >= version else None
 
     await backend.pods.until("it", shown, 30)
     if first == "ours":
         newest = int((await _label(backend, "before"))["metadata"]["resourceVersion"])
         raw["metadata"]["resourceVersion"] = str(newest + 1)
     backend.pods.put(raw)
-    newest = int((await _label(backend, "after"))["metadata"]["resourceVersion"])
-    await backend.pods.until("it", lambda pod: shown(pod, newest), 30)
+    await _label(backend, "after")
+    await backend.pods.until("it", lambda pod: True if pod is not None and "after" in pod.labels else None, 30)
     assert (backend.pods.lag > 0) == (first == "ours")
 
 

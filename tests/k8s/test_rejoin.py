@@ -143,10 +143,10 @@ async def test_files(sandbox: PodSandbox, proxy: Proxy, seed: int) -> None:
 
 
 async def test_a_command_that_ends_while_the_server_is_away(sandbox: PodSandbox, proxy: Proxy) -> None:
-    call = asyncio.create_task(sandbox.run("echo once >>/tmp/away; sleep 1; echo end; exit 4", timeout=2))
+    call = asyncio.create_task(sandbox.run("echo once >>/tmp/away; sleep 1; echo end; exit 4", timeout=6))
     await asyncio.sleep(0.5)
     async with proxy.outage():
-        await asyncio.sleep(4)  # longer than the command's own time
+        await asyncio.sleep(8)  # longer than the command's own time
     result = await call
     assert (result.exit_code, result.stdout, result.timed_out) == (4, b"end\n", False)
     await once(sandbox, "/tmp/away")

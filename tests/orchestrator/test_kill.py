@@ -270,7 +270,8 @@ async def test_while_it_scores(server: Server, client: Client, engine: docker.Do
 async def test_a_sandbox_that_died_meanwhile_is_a_failure_and_no_zero(
     server: Server, client: Client, engine: docker.DockerClient
 ) -> None:
-    id = await begin(client)
+    id, fresh = await begin(client), await begin(client)
+    await client.step(id, calls("echo 1"))
     server.kill()
     for container in engine.containers.list(filters={"label": f"envfarm.owner={server.owner}"}):
         container.remove(force=True)
@@ -278,6 +279,9 @@ async def test_a_sandbox_that_died_meanwhile_is_a_failure_and_no_zero(
     reward = await client.reward(id)
     assert (reward["status"], reward["value"]) == ("error", None)
     assert (await client.episode(id))["state"] == "failed"
+    step = await client.step(fresh, calls("echo 2"))  # it had not been stepped yet, and gets another
+    assert step["results"][0]["content"] == "2\n"
+    await client.cancel(fresh)
 
 
 async def test_a_stop_is_like_a_kill_but_gentler(server: Server, client: Client) -> None:

@@ -170,6 +170,7 @@ async def test_a_503_says_when_the_same_call_can_succeed(
 
 async def test_a_lost_sandbox_is_not_to_be_tried_again(api: Api, backend: Any) -> None:
     id = await api.running()
+    await api.step(id, "true", step_id="first")
     backend.lose(next(iter(backend.sandboxes)))
     answer = await api.step(id, "true")
     assert (answer.status, answer.error["type"], answer.error["retryable"]) == (503, "infra_error", False)

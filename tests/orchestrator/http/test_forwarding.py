@@ -61,6 +61,7 @@ async def test_what_is_refused_there_is_refused_here(join: Join, backend: Any) -
     assert (await there.post(f"/v1/episodes/{id}/fork", {})).status == 501
     huge = await there.post(f"/v1/episodes/{id}/steps", io.BytesIO(b" " * (9 << 20)))
     assert (huge.status, huge.error["type"]) == (413, "too_large")
+    await there.step(id, "true", step_id="first")
     backend.lose(next(iter(backend.sandboxes)))
     lost = await there.step(id, "true")
     assert (lost.status, lost.error["retryable"], lost.headers.get("Retry-After")) == (503, False, None)

@@ -107,6 +107,7 @@ async def test_a_batch_answers_each_step_for_itself(api: Api, backend: Any) -> N
 
 async def test_a_lost_sandbox_is_a_fault_of_the_farm(api: Api, backend: Any) -> None:
     id = await api.running()
+    await api.step(id, "true", step_id="first")
     for sandbox_id in list(backend.sandboxes):
         backend.lose(sandbox_id)
     answer = await api.step(id, "true")
