@@ -157,9 +157,9 @@ async def _share(namespace: str, folder: Path) -> AsyncIterator[Share]:
 @asynccontextmanager
 async def _stage(folder: Path) -> AsyncIterator[str]:
     """A namespace, kwok's nodes and kwok itself, for the block. Raises BenchFailed, BackendUnavailable."""
-    program = shutil.which("kwok")
+    program = shutil.which(os.environ.get("BENCH_KWOK", "kwok"))
     if program is None:
-        raise BenchFailed("kwok: not on the PATH; build it with `make kwok`, which says where it lies")
+        raise BenchFailed("kwok: not on the PATH; build it with `make kwok`, and name with BENCH_KWOK what that says")
     api = ClusterApi(KubernetesConfig(qps=500, burst=500))
     namespace = f"envfarm-bench-{secrets.token_hex(3)}"
     nodes = [played.node(number) for number in range(-(-(PODS + 2 * CLAIMERS) // played.PODS_OF_A_NODE))]
