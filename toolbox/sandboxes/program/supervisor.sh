@@ -57,8 +57,11 @@ else
       done
     fi
     sent=$text text=${text%?$tail}
-    [ "$text$token$newline" = "$sent" ]
+    [ "$text$token$newline" = "$sent" ] && whole "$1"
   }
+  # Lines end where they should though a byte of one was taken away. Some shells count characters, and cannot tell.
+  bytes=$(printf '\303\274')
+  case ${#bytes} in 2) whole() { [ "${#sent}" -eq "$1" ]; } ;; *) whole() { :; } ;; esac
   pipe() {
     place "$token" && mkfifo "$placed" && command exec 7<>"$placed"
     set -- $?
