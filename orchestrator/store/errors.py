@@ -53,10 +53,35 @@ def _is_bad(error: BaseException) -> bool:
 def advice(error: BaseException) -> str:
     """One line that says what is wrong and what to do."""
     reason = " ".join(str(error.orig if isinstance(error, DBAPIError) else error).split())[:200]
-    if "is locked" in reason:
-        return "locked by another process; stop it, or set `database` to another file"
-    if "not a database" in reason or "malformed" in reason:
-        return f"unreadable ({reason}); restore it from a backup, or set `database` to another file"
-    if "unable to open" in reason or "readonly" in reason or "Permission" in reason:
-        return f"{reason}; check the path and its permissions, or set `database`"
+    for signs, line in _ADVICE:
+        if any(sign in reason for sign in signs):
+            return line.format(reason=reason)
     return reason
+
+
+_ADVICE = (
+    (("is locked",), "locked by another process; stop it, or set `database` to another file"),
+    (
+        ("not a database", "malformed"),
+        "unreadable ({reason}); restore it from a backup, or set `database` to another file",
+    ),
+    (
+        ("unable to open", "readonly", "Permission"),
+        "{reason}; check the path and its permissions, or set `database`",
+    ),
+    (
+        ("Connect call failed", "Connection refused", "not known", "Temporary failure in name resolution"),
+        "no server answers ({reason}); start PostgreSQL, or correct host and port in `database`",
+    ),
+    (
+        ("password authentication failed", "pg_hba.conf"),
+        "the server refuses the login ({reason}); correct user and password in `database`, or allow them there",
+    ),
+    (("does not exist",), "{reason}; create it on the server (createdb, createuser), or correct `database`"),
+    (
+        ("permission denied", "no schema has been selected"),
+        "{reason}; grant the user all rights on it, or name another in `database`",
+    ),
+    (("too many", "remaining connection slots"), "{reason}; raise PostgreSQL's max_connections, or run fewer servers"),
+)
+"""What a database's words mean for a person: the first line of which any sign is in them."""

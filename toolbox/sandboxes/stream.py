@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import tempfile
@@ -9,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from envfarm.toolbox.sandboxes.base import Output
+
+log = logging.getLogger(__name__)
 
 PREFIX = b"\x1eef:"
 TOKEN = 24  # hex digits
@@ -27,7 +30,7 @@ Handler = Callable[[int, bytes, bytes], None]
 
 
 class Capture:
-    """The head and the tail of one stream in bounded memory, and on demand the whole of it on disk."""
+    """The head and the tail of one stream in bounded memory; on demand the whole of it on disk, if there is room."""
 
     def __init__(self, limit: int | None, *, spool: bool = False) -> None:
         self.total = 0
@@ -77,6 +80,7 @@ class Capture:
         """What was kept; closes the spool."""
         if self._fd >= 0:
             self._write()
+        if self._fd >= 0:
             self._close()
         if self._limit is None or self.total <= self._limit:
             return Output(bytes(self._head + self._tail), self.total, self._gap, None)
@@ -92,7 +96,11 @@ class Capture:
             self._spool.unlink(missing_ok=True)
 
     def _open(self) -> None:
-        self._fd, name = tempfile.mkstemp(prefix="envfarm-output-")
+        try:
+            self._fd, name = tempfile.mkstemp(prefix="envfarm-output-")
+        except OSError as error:
+            self._give_up(error)
+            return
         self._spool = Path(name)
         self._to_spool(self._head + self._tail)
 
@@ -104,11 +112,20 @@ class Capture:
             self._write()
 
     def _write(self) -> None:
-        with memoryview(self._unwritten) as view:
-            done = 0
-            while done < len(view):
-                done += os.write(self._fd, view[done:])
+        try:
+            with memoryview(self._unwritten) as view:
+                done = 0
+                while done < len(view):
+                    done += os.write(self._fd, view[done:])
+        except OSError as error:
+            self._give_up(error)
         self._unwritten.clear()
+
+    def _give_up(self, error: OSError) -> None:
+        """Go on without the spool: the command did run, and its result must not be lost with the rest of its output."""
+        log.error("a command's output is not kept whole: %s", error)
+        self.discard()
+        self._spool, self._wants_spool = None, False
 
     def _close(self) -> None:
         os.close(self._fd)

@@ -25,6 +25,7 @@ cat > "/tmp/envfarm-output-$n.txt" && echo "/tmp/envfarm-output-$n.txt"
 """
 
 
+_LOST = "the whole of it could not be kept"
 _NO_ROOM = "; the farm keeps no copy, for this episode's outputs have used up their room"
 
 
@@ -132,7 +133,10 @@ async def _keep_whole(result: ExecResult, context: ToolContext) -> tuple[dict[st
     notes: dict[str, str] = {}
     room = math.inf if context.room is None else context.room
     for name, output in (("stdout", result.stdout_info), ("stderr", result.stderr_info)):
-        if output.cut_at is None or output.spool is None:
+        if output.cut_at is None:
+            continue
+        if output.spool is None:
+            notes[name] = _LOST
             continue
         size = output.spool.stat().st_size
         if fits := size <= room:
@@ -150,12 +154,11 @@ def _bounded(spool: Path) -> bytes:
 
 async def _keep_file(data: bytes, total: int, context: ToolContext) -> str:
     """Put the output into the sandbox, as the agent's user; a full disk is no fault of the farm."""
-    lost = "the whole of it could not be kept in the sandbox"
     try:
         kept = await context.sandbox.run(_KEEP, user=context.user, cwd="/", stdin=data, timeout=60)
     except FileProblem:
-        return lost
+        return f"{_LOST} in the sandbox"
     if kept.exit_code != 0:
-        return lost
+        return f"{_LOST} in the sandbox"
     what = "the whole of it" if total <= len(data) else f"its first {len(data)} bytes"
     return f"{what} is in {decode(kept.stdout).strip()}"

@@ -298,8 +298,31 @@ async def test_an_unreadable_database_is_one_line(tmp_path: Path, content: bytes
     assert path.read_bytes() == content
 
 
-async def test_no_database_server_is_one_line() -> None:
-    with pytest.raises(StoreError, match="postgresql") as refused:
-        await Store("postgresql+asyncpg://nobody:secret@127.0.0.1:1/none").open()
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("nobody:secret@127.0.0.1:1/none", "no server answers .* start PostgreSQL"),
+        ("nobody:secret@no-such-host.invalid/none", "no server answers .* correct host and port in `database`"),
+        ("envfarm:secret@{server}/none", 'database "none" does not exist; create it on the server'),
+        ("nobody:secret@{server}/postgres", 'role "nobody" does not exist; create it on the server'),
+    ],
+)
+async def test_a_database_server_that_cannot_be_used_is_one_line(postgres: str, url: str, said: str) -> None:
+    with pytest.raises(StoreError, match=said) as refused:
+        await Store(f"postgresql+asyncpg://{url.format(server=postgres.rpartition('@')[2])}").open()
     assert "\n" not in str(refused.value)
     assert "secret" not in str(refused.value)
+
+
+async def test_a_database_without_rights_is_one_line(shared_database: str) -> None:
+    engine = create_async_engine(shared_database)
+    async with engine.begin() as connection:
+        await connection.exec_driver_sql(f"CREATE ROLE poor_{os.getpid()} LOGIN")
+        await connection.exec_driver_sql("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    try:
+        with pytest.raises(StoreError, match="permission denied for schema public; grant the user all rights"):
+            await Store(shared_database.replace("envfarm@", f"poor_{os.getpid()}@")).open()
+    finally:
+        async with engine.begin() as connection:
+            await connection.exec_driver_sql(f"DROP ROLE poor_{os.getpid()}")
+        await engine.dispose()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -145,3 +147,14 @@ def test_a_spool_holds_the_whole_whatever_pieces_it_came_in(size: int) -> None:
     finally:
         capture.discard()
     assert not spool.exists()
+
+
+def test_a_full_disk_costs_the_spool_alone(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
+    capture = Capture(100, spool=True)
+    for _ in range(100):
+        capture.add(b"x" * 99_999 + b"\n")
+    output = capture.output()
+    assert (output.total, output.cut_at, output.spool) == (10_000_000, 50, None)
+    assert output.data == b"x" * 99 + b"\n"
+    assert list(small_disk.iterdir()) == []

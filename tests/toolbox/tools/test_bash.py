@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
@@ -89,6 +91,16 @@ async def test_where_the_whole_output_cannot_be_kept_the_answer_says_so(call: Ca
     result = await call("bash", command="seq 1 5000")
     assert "bytes cut here; the whole of it could not be kept in the sandbox ...]" in result.content
     assert set(result.artifacts) == {"stdout"}
+
+
+async def test_a_full_disk_of_the_farms_is_no_fault_of_the_command(
+    call: Call, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
+    result = await call("bash", command="yes | head -c 9000000; exit 2")
+    assert "of 9000000 bytes cut here; the whole of it could not be kept ...]" in result.content
+    assert (result.exit_code, result.truncated, result.artifacts) == (2, True, {})
+    assert (await call("bash", command="echo on")).content == "on\n"
 
 
 async def test_without_room_an_output_is_kept_in_the_sandbox_alone(call: Call) -> None:
