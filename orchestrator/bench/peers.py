@@ -100,11 +100,11 @@ async def swerex(base: str, rounds: int, cache: Path) -> dict[str, float]:
     """Medians in milliseconds of SWE-ReX's start, `run_in_session` and `execute`."""
     python = cache / f"swerex-{SWEREX}" / "bin" / "python"
     if not python.exists():
-        await _command(sys.executable, "-m", "venv", str(python.parent.parent))
-        await _command(str(python), "-m", "pip", "install", "-q", f"swe-rex=={SWEREX}", "aiohttp")
+        await command(sys.executable, "-m", "venv", str(python.parent.parent))
+        await command(str(python), "-m", "pip", "install", "-q", f"swe-rex=={SWEREX}", "aiohttp")
     image = f"envfarm/bench-swerex:{SWEREX}"
     await asyncio.to_thread(_build, image, _SWEREX_DOCKERFILE.format(base=base))
-    printed = await _command(str(python), str(Path(__file__).with_name("swerex_peer.py")), image, str(rounds))
+    printed = await command(str(python), str(Path(__file__).with_name("swerex_peer.py")), image, str(rounds))
     times: dict[str, list[float]] = json.loads(printed)
     return {name: median(values) for name, values in times.items()}
 
@@ -125,7 +125,8 @@ def _build(image: str, dockerfile: str) -> None:
         client.close()
 
 
-async def _command(*argv: str) -> bytes:
+async def command(*argv: str) -> bytes:
+    """What a program prints. Raises PeerFailed."""
     process = await asyncio.create_subprocess_exec(
         *argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )

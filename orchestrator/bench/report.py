@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -46,6 +47,11 @@ def row(
 def median(seconds: Sequence[float]) -> float:
     """The median of times in seconds, in milliseconds."""
     return statistics.median(seconds) * 1000
+
+
+def percentile(seconds: Sequence[float], share: int) -> float:
+    """The time that `share` percent of all do not exceed, by nearest rank, in milliseconds."""
+    return sorted(seconds)[max(0, math.ceil(len(seconds) * share / 100) - 1)] * 1000
 
 
 async def time_each(call: Callable[[], Awaitable[object]], rounds: int) -> list[float]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from envfarm.orchestrator.bench.report import markdown, median, replace_table, row, time_each
+from envfarm.orchestrator.bench.report import markdown, median, percentile, replace_table, row, time_each
 from envfarm.toolbox.errors import BadRequest
 
 
@@ -25,6 +25,11 @@ async def test_each_call_is_timed() -> None:
     times = await time_each(call, 5)
     assert len(times) == len(calls) == 5
     assert median([0.001, 0.5, 0.002]) == 2
+
+
+def test_a_percentile_is_one_of_the_times() -> None:
+    times = [number / 1000 for number in range(200, 0, -1)]
+    assert [percentile(times, share) for share in (0, 50, 99, 100)] == [1, 100, 198, 200]
 
 
 def test_results_replace_those_of_the_last_run_and_nothing_else(tmp_path: Path) -> None:
@@ -54,5 +59,5 @@ def test_a_page_without_a_place_for_results_is_refused(tmp_path: Path) -> None:
 
 def test_the_projects_page_has_its_places() -> None:
     page = Path(__file__).parents[3] / "docs/benchmarks.md"
-    assert all(f"<!-- results: {name} -->\n" in page.read_text() for name in ("all", "pods", "cluster"))
+    assert all(f"<!-- results: {name} -->\n" in page.read_text() for name in ("all", "pods", "cluster", "search"))
     assert markdown([]).count("\n") == 1
