@@ -143,8 +143,8 @@ async def test_files(sandbox: PodSandbox, proxy: Proxy, seed: int) -> None:
 
 
 async def test_a_command_that_ends_while_the_server_is_away(sandbox: PodSandbox, proxy: Proxy) -> None:
-    call = asyncio.create_task(sandbox.run("echo once >>/tmp/away; sleep 1; echo end; exit 4", timeout=6))
-    await asyncio.sleep(0.5)
+    call = asyncio.create_task(sandbox.run("echo once >>/tmp/away; sleep 3; echo end; exit 4", timeout=6))
+    await asyncio.sleep(2)  # it has begun, on a busy machine too
     async with proxy.outage():
         await asyncio.sleep(8)  # longer than the command's own time
     result = await call
