@@ -98,10 +98,7 @@ def docker_churn(image: str, seconds: float, workers: int) -> float:
 
 async def swerex(base: str, rounds: int, cache: Path) -> dict[str, float]:
     """Medians in milliseconds of SWE-ReX's start, `run_in_session` and `execute`."""
-    python = cache / f"swerex-{SWEREX}" / "bin" / "python"
-    if not python.exists():
-        await command(sys.executable, "-m", "venv", str(python.parent.parent))
-        await command(str(python), "-m", "pip", "install", "-q", f"swe-rex=={SWEREX}", "aiohttp")
+    python = await environment(cache / f"swerex-{SWEREX}", f"swe-rex=={SWEREX}", "aiohttp")
     image = f"envfarm/bench-swerex:{SWEREX}"
     await asyncio.to_thread(_build, image, _SWEREX_DOCKERFILE.format(base=base))
     printed = await command(str(python), str(Path(__file__).with_name("swerex_peer.py")), image, str(rounds))
@@ -123,6 +120,15 @@ def _build(image: str, dockerfile: str) -> None:
         client.images.build(fileobj=archive, custom_context=True, tag=image, rm=True, buildargs=args)
     finally:
         client.close()
+
+
+async def environment(folder: Path, *requirements: str) -> Path:
+    """The Python of a virtual environment that has these, made when it is missing. Raises PeerFailed."""
+    python = folder / "bin" / "python"
+    if not python.exists():
+        await command(sys.executable, "-m", "venv", str(folder))
+        await command(str(python), "-m", "pip", "install", "-q", *requirements)
+    return python
 
 
 async def command(*argv: str) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import statistics
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,7 +17,7 @@ from envfarm.k8s.client import ClusterApi
 from envfarm.k8s.config import KubernetesConfig
 from envfarm.k8s.pod import manifest
 from envfarm.orchestrator.bench import peers
-from envfarm.orchestrator.bench.report import Row, median, row, time_each
+from envfarm.orchestrator.bench.report import Row, median, percentile, row, time_each, timed
 from envfarm.orchestrator.bench.server import TASK, TRUE, bench_server, running
 from envfarm.toolbox.sandboxes.base import Sandbox, SandboxSpec
 
@@ -90,15 +89,15 @@ async def _many(namespace: str) -> list[Row]:
         await asyncio.gather(*(sandbox.close() for sandbox in sandboxes))
         bare = await _bare(backend, AT_ONCE)
         took, sandboxes = await _started(backend, ALIVE)
-        await asyncio.gather(*(_timed(sandbox) for sandbox in sandboxes))  # opens the sessions
-        times = sorted(await asyncio.gather(*(_timed(sandbox) for sandbox in sandboxes)))
+        await asyncio.gather(*(sandbox.run("true", session="agent") for sandbox in sandboxes))  # opens the sessions
+        times = await asyncio.gather(*(timed(sandbox.run("true", session="agent")) for sandbox in sandboxes))
         await asyncio.gather(*(sandbox.close() for sandbox in sandboxes))
     peer = "kubectl create of the same pods, until all run"
     return [
         row(f"{AT_ONCE} pods at once, request to a held shell in each", "s", ours, bare, peer),
         row(f"{ALIVE} pods at once, request to a held shell in each", "s", took, None, None),
-        row(f"a command in each of {ALIVE} pods at once, p50", "ms", statistics.median(times), None, None),
-        row(f"a command in each of {ALIVE} pods at once, p99", "ms", times[int(len(times) * 0.99) - 1], None, None),
+        row(f"a command in each of {ALIVE} pods at once, p50", "ms", median(times), None, None),
+        row(f"a command in each of {ALIVE} pods at once, p99", "ms", percentile(times, 99), None, None),
     ]
 
 
@@ -108,12 +107,6 @@ async def _started(backend: KubernetesBackend, count: int) -> tuple[float, list[
     starts = (backend.start(spec, owner=_OWNER, lease=f"{number}") for number in range(count))
     sandboxes = await asyncio.gather(*starts)
     return time.perf_counter() - begin, list(sandboxes)
-
-
-async def _timed(sandbox: Sandbox) -> float:
-    begin = time.perf_counter()
-    await sandbox.run("true", session="agent")
-    return (time.perf_counter() - begin) * 1000
 
 
 async def _bare(backend: KubernetesBackend, count: int) -> float:

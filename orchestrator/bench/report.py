@@ -54,14 +54,16 @@ def percentile(seconds: Sequence[float], share: int) -> float:
     return sorted(seconds)[max(0, math.ceil(len(seconds) * share / 100) - 1)] * 1000
 
 
+async def timed(work: Awaitable[object]) -> float:
+    """The wall time of one call, in seconds."""
+    begin = time.perf_counter()
+    await work
+    return time.perf_counter() - begin
+
+
 async def time_each(call: Callable[[], Awaitable[object]], rounds: int) -> list[float]:
     """The wall time of each of `rounds` calls made one after another, in seconds."""
-    times = []
-    for _ in range(rounds):
-        begin = time.perf_counter()
-        await call()
-        times.append(time.perf_counter() - begin)
-    return times
+    return [await timed(call()) for _ in range(rounds)]
 
 
 def markdown(rows: Sequence[Row]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -13,13 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from envfarm.orchestrator.bench.bm25s_peer import own_memory
-from envfarm.orchestrator.bench.peers import command
-from envfarm.orchestrator.bench.report import Better, Row, percentile, row
+from envfarm.orchestrator.bench.peers import command, environment
+from envfarm.orchestrator.bench.report import Better, Row, percentile, row, timed
 from envfarm.toolbox.search import debian
 from envfarm.toolbox.search.base import Document
 from envfarm.toolbox.search.build import build
 from envfarm.toolbox.search.corpus import DOCUMENTS, Corpus, Source
-from envfarm.toolbox.search.index import IndexedCorpus, Kind, open_index
+from envfarm.toolbox.search.index import Kind, open_index
 from envfarm.toolbox.search.words import STOP_WORDS, words
 
 BM25S, STEMMER = "0.3.16", "3.1.0"
@@ -105,39 +104,28 @@ async def _served(folder: Path, kind: Kind, queries: Queries, names: Sequence[st
     figures = {"documents indexed": len(index.corpus) / (time.perf_counter() - begin)}
     try:
         for said, texts in queries.items():
-            times = [await _timed(index, text) for text in texts]
-            figures |= {f"{said}, p50": percentile(times, 50), f"{said}, p99": percentile(times, 99)}
+            figures |= _spread(said, [await timed(index.search(text, _TOP)) for text in texts])
         texts = list(queries[_KINDS[2]])
         together = f"{_AT_ONCE} questions at once"
         begin = time.perf_counter()
         waves = [texts[start : start + _AT_ONCE] for start in range(0, len(texts), _AT_ONCE)]
-        times = [one for wave in waves for one in await asyncio.gather(*(_timed(index, text) for text in wave))]
+        times = [
+            one for wave in waves for one in await asyncio.gather(*(timed(index.search(text, _TOP)) for text in wave))
+        ]
         figures |= {together: len(texts) / (time.perf_counter() - begin), f"{together}, p99": percentile(times, 99)}
-        times = []
-        for name in names:
-            begin = time.perf_counter()
-            await index.document(name)
-            times.append(time.perf_counter() - begin)
-        figures |= {
-            "a document by its id, p99": percentile(times, 99),
-            "memory beside the files": own_memory() - before,
-        }
+        times = [await timed(index.document(name)) for name in names]
+        figures |= {_OPEN: percentile(times, 99), "memory beside the files": own_memory() - before}
     finally:
         await index.close()
     return figures
 
 
-async def _timed(index: IndexedCorpus, text: str) -> float:
-    begin = time.perf_counter()
-    await index.search(text, _TOP)
-    return time.perf_counter() - begin
+def _spread(said: str, times: Sequence[float]) -> Figures:
+    return {f"{said}, p50": percentile(times, 50), f"{said}, p99": percentile(times, 99)}
 
 
 async def _bm25s(folder: Path, queries: Queries, cache: Path) -> Figures:
-    python = cache / f"bm25s-{BM25S}" / "bin" / "python"
-    if not python.exists():
-        await command(sys.executable, "-m", "venv", str(python.parent.parent))
-        await command(str(python), "-m", "pip", "install", "-q", f"bm25s=={BM25S}", f"PyStemmer=={STEMMER}")
+    python = await environment(cache / f"bm25s-{BM25S}", f"bm25s=={BM25S}", f"PyStemmer=={STEMMER}")
     asked = folder / "queries.json"
     asked.write_text(json.dumps(dict(queries)))
     script = str(Path(__file__).with_name("bm25s_peer.py"))
@@ -145,5 +133,5 @@ async def _bm25s(folder: Path, queries: Queries, cache: Path) -> Figures:
     told = json.loads(await command(str(python), script, lines, str(asked), str(_TOP)))
     figures: Figures = told["figures"]
     for said, times in told["times"].items():
-        figures |= {f"{said}, p50": percentile(times, 50), f"{said}, p99": percentile(times, 99)}
+        figures |= _spread(said, times)
     return figures

@@ -78,10 +78,8 @@ class Capture:
 
     def output(self) -> Output:
         """What was kept; closes the spool."""
-        if self._fd >= 0:
-            self._write()
-        if self._fd >= 0:
-            self._close()
+        self._write()
+        self._close()
         if self._limit is None or self.total <= self._limit:
             return Output(bytes(self._head + self._tail), self.total, self._gap, None)
         keep = self._limit - len(self._head)
@@ -90,10 +88,10 @@ class Capture:
 
     def discard(self) -> None:
         """Forget everything, the spool file too."""
-        if self._fd >= 0:
-            self._close()
+        self._close()
         if self._spool is not None:
             self._spool.unlink(missing_ok=True)
+            self._spool = None
 
     def _open(self) -> None:
         try:
@@ -125,10 +123,11 @@ class Capture:
         """Go on without the spool: the command did run, and its result must not be lost with the rest of its output."""
         log.error("a command's output is not kept whole: %s", error)
         self.discard()
-        self._spool, self._wants_spool = None, False
+        self._wants_spool = False
 
     def _close(self) -> None:
-        os.close(self._fd)
+        if self._fd >= 0:
+            os.close(self._fd)
         self._fd = -1
         self._unwritten.clear()
 
