@@ -10,11 +10,10 @@ from pathlib import Path
 
 from sqlalchemy import bindparam, select, update
 
-from envfarm.envs.base import Images
 from envfarm.orchestrator.errors import Moving, StoreError
 from envfarm.orchestrator.farm import catalogue
 from envfarm.orchestrator.farm.admission import Admission
-from envfarm.orchestrator.farm.core import Core, FarmSettings
+from envfarm.orchestrator.farm.core import Core
 from envfarm.orchestrator.farm.creation import Creation
 from envfarm.orchestrator.farm.endings import verdict
 from envfarm.orchestrator.farm.episodes import Episode
@@ -49,13 +48,7 @@ from envfarm.orchestrator.store import queries, tables
 from envfarm.orchestrator.store.broom import Broom
 from envfarm.orchestrator.store.changes import Change
 from envfarm.orchestrator.store.events import follow
-from envfarm.orchestrator.store.servers import Servers
-from envfarm.orchestrator.store.store import Store
-from envfarm.tasks.registry import Registry
-from envfarm.toolbox.artifacts import Artifacts
 from envfarm.toolbox.errors import Conflict, FarmError, Gone, NotFound
-from envfarm.toolbox.sandboxes.base import Backend
-from envfarm.toolbox.toolbox import Toolbox
 
 _DELETE = update(tables.episodes).where(tables.episodes.c.id == bindparam("the_id")).values(deleted_at=bindparam("now"))
 _POLL = 0.5  # seconds between two looks at an episode that another server drives
@@ -64,24 +57,13 @@ _POLL = 0.5  # seconds between two looks at an episode that another server drive
 class Farm:
     """Episodes from creation to reward. Give it opened to nobody before `start`, and `close` it at the end."""
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        backend: Backend,
-        toolbox: Toolbox,
-        registry: Registry,
-        images: Images,
-        artifacts: Artifacts,
-        owner: str,
-        settings: FarmSettings,
-    ) -> None:
-        self.store = store
-        self.toolbox = toolbox
-        self.registry = registry
-        self.artifacts = artifacts
-        self.servers = Servers(store, owner, silent=settings.takeover_seconds, url=settings.advertise)
-        self.core = core = Core(store, backend, toolbox, registry, images, artifacts, owner, settings, self.servers)
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self.store = core.store
+        self.toolbox = core.toolbox
+        self.registry = core.registry
+        self.artifacts = core.artifacts
+        self.servers = core.servers
         self._scoring = Scoring(core)
         self._admission = Admission(core)
         self._steps = Steps(core, self._scoring, self._admission)
@@ -91,7 +73,7 @@ class Farm:
         self.broom = Broom(core)
         self._recovery = Recovery(core, self._admission, self._steps, self._scoring, self._leases)
         self._takeover = Takeover(core, self._recovery)
-        keys = Keys(store)
+        keys = Keys(core.store)
         self._creation = Creation(core, keys, self._admission, self._leases)
         self._forks = Forks(core, self._scoring, keys, self._leases)
 

@@ -95,6 +95,7 @@ steps = Table(
     Column("digest", String(32), nullable=False),  # of the calls
     Column("calls", Text, nullable=False),  # list of Call
     Column("results", Text),  # list of CallResult: of every call when the step is done, else of those that are
+    Column("state", Text),  # what the tools keep of the episode after those calls; null: as before
     Column("timeout_s", Double),
     Column("terminated", Boolean, nullable=False),
     Column("truncated", Boolean, nullable=False),
