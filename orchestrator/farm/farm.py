@@ -23,6 +23,7 @@ from envfarm.orchestrator.farm.keys import Keys
 from envfarm.orchestrator.farm.leases import Leases
 from envfarm.orchestrator.farm.recovery import Recovery
 from envfarm.orchestrator.farm.runs import Runs
+from envfarm.orchestrator.farm.sampling import sample
 from envfarm.orchestrator.farm.steps import Steps
 from envfarm.orchestrator.farm.stored import Stored
 from envfarm.orchestrator.farm.takeover import Takeover, place_of
@@ -43,7 +44,7 @@ from envfarm.orchestrator.schemas.episodes import (
     StepView,
 )
 from envfarm.orchestrator.schemas.runs import LeaseView, RunRequest, RunView
-from envfarm.orchestrator.schemas.tasks import TaskStats, TaskView, ToolFormat, ToolSchema
+from envfarm.orchestrator.schemas.tasks import SampleRequest, SampleView, TaskStats, TaskView, ToolFormat, ToolSchema
 from envfarm.orchestrator.store import queries, tables
 from envfarm.orchestrator.store.broom import Broom
 from envfarm.orchestrator.store.changes import Change
@@ -292,6 +293,12 @@ class Farm:
     ) -> Page[TaskStats]:
         """How each task went. Raises BadRequest (the cursor)."""
         return await queries.task_stats(self.store, dataset=dataset, run=run, cursor=cursor, limit=limit)
+
+    async def sample(self, request: SampleRequest) -> SampleView:
+        """Tasks drawn by how they went so far. Raises TaskError, StoreError."""
+        chosen = catalogue.select_tasks(self.registry, dataset=request.dataset, split=request.split, kind=request.kind)
+        records = await queries.records(self.store, run=request.run, policy_version=request.policy_version)
+        return sample(chosen, records, request)
 
     async def tasks(
         self,

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Select, func, select
 
+from envfarm.orchestrator.farm.sampling import Record
 from envfarm.orchestrator.farm.views import record_of_row, reward_of_row, row_view
 from envfarm.orchestrator.schemas.base import Page
 from envfarm.orchestrator.schemas.episodes import ArtifactView, EpisodeView, RewardView, StepRecord
@@ -125,6 +126,17 @@ async def task_stats(
         grouped[row.task].append(row)
     items = [_stats(task, rows) for task, rows in grouped.items()]
     return Page(items=items, next=encode(shown[-1]) if len(tasks) > limit else None)
+
+
+async def records(store: Store, *, run: str | None, policy_version: str | None) -> dict[str, Record]:
+    """How often each task that was tried was tried and solved."""
+    table = tables.task_stats.c
+    sums = select(table.task, func.sum(table.attempts).label("attempts"), func.sum(table.passes).label("passes"))
+    if run is not None:
+        sums = sums.where(table.run == run)
+    if policy_version is not None:
+        sums = sums.where(table.policy_version == policy_version)
+    return {row.task: Record(row.attempts, row.passes) for row in await store.rows(sums.group_by(table.task))}
 
 
 async def states_of_run(store: Store, run: str) -> dict[str, int]:

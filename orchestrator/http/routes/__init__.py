@@ -35,6 +35,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/tasks", tasks.listed, Page[t.TaskView], query=q.Tasks),
     Route("GET", "/v1/tasks/{task:.+}", tasks.get, t.TaskView),
     Route("GET", "/v1/tools", tasks.tools, Page[t.ToolSchema], query=q.Tools),
+    Route("POST", "/v1/sample", tasks.sample, t.SampleView, body=t.SampleRequest),
     Route("GET", "/v1/stats/tasks", tasks.stats, Page[t.TaskStats], query=q.Stats),
     Route("GET", "/v1/artifacts/{digest}", service.artifact, "application/octet-stream", query=q.Artifact),
     Route("GET", "/health", service.health, s.HealthView, open=True),
