@@ -27,15 +27,17 @@ class Admission:
         self.core = core
         # by task's id and digest: when it was found, and what it is
         self._specs: dict[tuple[str, str], tuple[float, SandboxSpec | None]] = {}
-        self._early: dict[str, str] = {}  # episode to run: not yet seen by the toolbox's queue
+        self._early: dict[str, str] = {}  # episode to whom it counts against: not yet seen by the toolbox's queue
 
-    def admit(self, run: str, n: int) -> None:
-        """Raise FarmFull when `n` more episodes of a run would not find a place in the queue."""
-        self.core.toolbox.admit(run, n + sum(other == run for other in self._early.values()))
+    def admit(self, run: str, source: str, n: int) -> None:
+        """Raise FarmFull when `n` more episodes of a run's source would not find a place in the queue."""
+        toolbox = self.core.toolbox
+        early = sum(other == toolbox.account(run, source) for other in self._early.values())
+        toolbox.admit(run, n + early, source=source)
 
     def launch(self, episode: Episode) -> None:
         """Start the way of a queued episode."""
-        self._early[episode.id] = episode.run
+        self._early[episode.id] = self.core.toolbox.account(episode.run, episode.source)
         episode.work = self.core.spawn(self._admit(episode), f"start-{episode.id}")
         episode.work.add_done_callback(lambda _: self._early.pop(episode.id, None))
 
@@ -116,6 +118,7 @@ class Admission:
             spec,
             lease=episode.id,
             run=episode.run,
+            source=episode.source,
             group=episode.group_id,
             timeout=_FOREVER,
         )

@@ -28,6 +28,7 @@ from envfarm.tasks.spec import Task
 from envfarm.toolbox.artifacts import Artifacts
 from envfarm.toolbox.errors import Conflict, FarmError, StorageError
 from envfarm.toolbox.explain import explain
+from envfarm.toolbox.quota import SourceQuota
 from envfarm.toolbox.sandboxes.base import Backend, Sandbox
 from envfarm.toolbox.toolbox import Toolbox
 from envfarm.toolbox.tools.formats import describe
@@ -112,7 +113,10 @@ class Core:
     def set_run(self, run: str, request: RunRequest) -> None:
         """Let a run's quotas be in force."""
         self.runs[run] = request
-        self.toolbox.set_run(run, max_concurrent=request.max_concurrent, qps=request.qps, priority=request.priority)
+        sources = {name: SourceQuota(one.max_concurrent, one.priority) for name, one in request.sources.items()}
+        self.toolbox.set_run(
+            run, max_concurrent=request.max_concurrent, qps=request.qps, priority=request.priority, sources=sources
+        )
 
     async def load_runs(self) -> None:
         """Let the quotas in the store be in force."""

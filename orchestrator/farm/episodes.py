@@ -156,6 +156,11 @@ class Episode:
         return self.play.task.id
 
     @property
+    def source(self) -> str:
+        """Where its task comes from: the first part of the task's id."""
+        return dataset_of(self.task)
+
+    @property
     def ended(self) -> bool:
         """Whether it is in a state that it never leaves."""
         return self.state in ENDED
@@ -195,6 +200,11 @@ class Episode:
                 if self.waiters is not None:
                     self.waiters.discard(waiter)
         return True
+
+
+def dataset_of(task_id: str) -> str:
+    """The first part of a task's id."""
+    return task_id.split("/", 1)[0]
 
 
 def new_ids(n: int) -> Iterator[str]:

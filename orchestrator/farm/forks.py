@@ -94,7 +94,7 @@ class Forks:
         if origin.bare:
             return []
         await self._answers(origin)  # else each copy would find out for itself, when its time to start is over
-        return await self.core.toolbox.fork(_sandbox(origin), leases, run=origin.run)
+        return await self.core.toolbox.fork(_sandbox(origin), leases, run=origin.run, source=origin.source)
 
     async def _answers(self, origin: Episode) -> None:
         """See that an origin's sandbox answers, over a new stream where its own is silent. Raises SandboxLost."""

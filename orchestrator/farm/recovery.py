@@ -195,7 +195,7 @@ class Recovery:
                 log.warning("%s: its sandbox was lost while the server was down: %s", episode.id, error)
                 return True
         episode.sandbox = sandbox
-        core.toolbox.adopt(sandbox, run=episode.run)
+        core.toolbox.adopt(sandbox, run=episode.run, source=episode.source)
         return True
 
     async def _go_on(self, episode: Episode, steps: list[Any]) -> None:

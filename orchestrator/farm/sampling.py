@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from envfarm.orchestrator.farm.views import dataset_of
+from envfarm.orchestrator.farm.episodes import dataset_of
 from envfarm.orchestrator.schemas.tasks import Sampled, SampleRequest, SampleView
 from envfarm.tasks.spec import Task
 

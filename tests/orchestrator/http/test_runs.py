@@ -36,6 +36,18 @@ async def test_a_run_over_its_quota_waits_and_goes_on(api: Api) -> None:
     assert (await api.get(f"/v1/episodes/{second['id']}?wait=10")).json["state"] == "running"
 
 
+async def test_a_source_has_quotas_and_limits_within_its_run(api: Api) -> None:
+    sources = {"toy": {"max_concurrent": 1, "priority": 2, "limits": {"max_turns": 3}}}
+    put = await api("PUT", "/v1/runs/r", {"limits": {"max_turns": 7, "max_errors": 2}, "sources": sources})
+    assert put.json["sources"]["toy"]["max_concurrent"] == 1
+    first = await api.running(run="r")
+    [second] = await api.create(run="r")
+    assert (second["limits"]["max_turns"], second["limits"]["max_errors"]) == (3, 2)
+    assert (await api.get(f"/v1/episodes/{second['id']}?wait=0.05")).json["state"] == "queued"
+    await api.post(f"/v1/episodes/{first}/cancel")
+    assert (await api.get(f"/v1/episodes/{second['id']}?wait=10")).json["state"] == "running"
+
+
 async def test_a_rate_limit_answers_429_when_its_turn_is_too_far_away(serve: Any, farm: Farm) -> None:
     farm.toolbox.max_throttle = 0.0
     api = await serve(farm)
