@@ -1,4 +1,4 @@
-"""What is known about a question: `question.json` in its task folder. It holds the answer and never enters a sandbox."""
+"""What is known about a question: `question.json` in its task folder. It holds the answer; no sandbox ever sees it."""
 
 from __future__ import annotations
 
