@@ -1,0 +1,1 @@
+"""Questions of many hops, made from the facts of a corpus or read from public sets."""
