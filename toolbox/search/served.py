@@ -1,0 +1,54 @@
+"""The corpora that a farm serves: opened once, shared by all episodes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from envfarm.toolbox.search.base import Retriever
+from envfarm.toolbox.search.corpus import Corpus
+from envfarm.toolbox.search.errors import CorpusError, SearchUnavailable
+from envfarm.toolbox.search.index import Kind, open_index
+
+
+class Served:
+    """Retrievers by the version of what they search."""
+
+    def __init__(self, retrievers: Sequence[Retriever] = ()) -> None:
+        self._by_version = {one.version: one for one in retrievers}
+
+    @property
+    def versions(self) -> Sequence[str]:
+        """The versions that there are, in the order in which they were named."""
+        return list(self._by_version)
+
+    def of(self, version: str) -> Retriever:
+        """What searches that version. Raises SearchUnavailable, which says what there is."""
+        found = self._by_version.get(version)
+        if found is None:
+            raise SearchUnavailable(f"the farm does not serve {version}; {said(self.versions)}")
+        return found
+
+
+def said(versions: Sequence[str]) -> str:
+    """What is served, in words."""
+    return f"it serves {', '.join(versions)}" if versions else "it serves no corpus; name one in `corpora`"
+
+
+@asynccontextmanager
+async def open_served(folders: Sequence[Path], kind: Kind) -> AsyncIterator[Served]:
+    """The corpora in some folders, each with its index, which is made where it is missing; closed after the block.
+
+    Raises CorpusError, StorageError.
+    """
+    async with AsyncExitStack() as stack:
+        opened: list[Retriever] = []
+        for folder in folders:
+            one = await asyncio.to_thread(lambda folder=folder: open_index(Corpus.open(folder), kind))
+            stack.push_async_callback(one.close)
+            if one.version in {other.version for other in opened}:
+                raise CorpusError(f"corpora: {folder} is there twice, as {one.version}; name it once")
+            opened.append(one)
+        yield Served(opened)
