@@ -1,1 +1,1 @@
-"""What a trainer installs: the HTTP client. It imports nothing else of envfarm."""
+"""What a trainer installs: the HTTP client, and an adapter for each trainer. It imports nothing else of envfarm."""

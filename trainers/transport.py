@@ -1,4 +1,16 @@
-"""How the client talks: one connection pool, retries of what may be repeated, errors with types."""
+"""How the client talks: one connection pool, retries of what may be repeated, errors with types.
+
+ClientError             an error that a server answered with; `status`, `type` and `episode` say which
+├── Refused             the request is wrong
+├── Unauthorized        the token is missing, wrong, or not for this
+├── NotFound            there is no such task, episode, step, file
+├── Conflict            it contradicts what already happened
+├── Gone                the episode ended, or its lease expired
+├── Full                no room now, or a quota is used up
+├── FarmFailed          a fault of the farm, never a mistake of the model
+│   └── Elsewhere       another server drives the episode
+└── Disconnected        no answer, after all attempts
+"""
 
 from __future__ import annotations
 
@@ -6,7 +18,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar, TypeVar
 
@@ -86,15 +98,33 @@ class Disconnected(ClientError):
     """No answer, after all attempts."""
 
 
-class Transport:
-    """Requests to one server. `timeout` and `patience` as in Client."""
+class Elsewhere(FarmFailed):
+    """Another server drives the episode, and none of ours is that one."""
 
-    def __init__(self, url: str, token: str | None, timeout: float, patience: float) -> None:
-        self.url = url.rstrip("/")
+    statuses = (421,)
+
+
+class Transport:
+    """Requests to the servers of one farm, one at a time. `timeout` and `patience` as in Client."""
+
+    def __init__(self, urls: Sequence[str], token: str | None, timeout: float, patience: float) -> None:
+        if not urls:
+            raise ValueError("url: give at least one server's address")
+        self.urls = [url.rstrip("/") for url in urls]
+        self._first = 0  # the server that answered last
         self.timeout = timeout
         self.patience = patience
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def url(self) -> str:
+        """The server that answered last."""
+        return self.urls[self._first]
+
+    def turn(self) -> None:
+        """Begin with the next server from now on."""
+        self._first = (self._first + 1) % len(self.urls)
 
     def open(self) -> None:
         """Make the connection pool."""
@@ -123,37 +153,56 @@ class Transport:
         Raises ClientError.
         """
 
-        async def once() -> Json:
-            async with self.stream(method, path, query or {}, headers or {}, body, self.timeout + wait) as answer:
+        async def once(url: str) -> Json:
+            send = self.stream(method, url + path, query or {}, headers or {}, body, self.timeout + wait)
+            async with send as answer:
                 return {} if answer.status == 204 else _object(await answer.read())
 
         return await self.insist(f"{method} {path}", once)
 
-    async def insist(self, what: str, once: Callable[[], Awaitable[T]]) -> T:
-        """Do something again, from its start, until the server answers it or patience ends. Raises ClientError."""
+    async def insist(self, what: str, once: Callable[[str], Awaitable[T]]) -> T:
+        """Do something again, from its start, until a server answers it or patience ends. Raises ClientError.
+
+        A server that is away, or does not drive the episode, is followed by the next one.
+        """
         deadline = time.monotonic() + self.patience
-        pause = 0.1
+        pause, at, strangers = 0.1, self._first, 0
         while True:
+            url = self.urls[at % len(self.urls)]
             try:
-                return await once()
+                done = await once(url)
             except BROKEN as cause:
-                failure = _disconnected(f"{what} at {self.url}: {type(cause).__name__} {cause}".rstrip())
+                failure = _disconnected(f"{what} at {url}: {type(cause).__name__} {cause}".rstrip())
+            except Elsewhere:
+                strangers += 1
+                if strangers >= len(self.urls):
+                    raise
+                at += 1
+                continue  # an answer is not a failure: the next one is asked at once
             except ClientError as error:
                 # 503 without Retry-After is an episode's lost sandbox: it stays lost
                 if error.status not in AWAY or (error.status == 503 and error.retry_after is None):
                     raise
                 failure = error
-            delay = max(failure.retry_after or 0.0, pause * random.uniform(0.5, 1.0))
+            else:
+                self._first = self._first if strangers else at % len(self.urls)
+                return done
+            delay = self._delay(failure, pause)
             if time.monotonic() + delay > deadline:
                 raise failure
             await asyncio.sleep(delay)
-            pause = min(5.0, pause * 2)
+            pause, at = min(5.0, pause * 2), at + (failure.status != 429)
+
+    def _delay(self, failure: ClientError, pause: float) -> float:
+        """Seconds until the next attempt: as the server says, but of one that is away only where there is no other."""
+        alone = failure.status == 429 or len(self.urls) == 1  # a full farm is full at every server
+        return max(failure.retry_after or 0.0 if alone else 0.0, pause * random.uniform(0.5, 1.0))
 
     @asynccontextmanager
     async def stream(
         self,
         method: str,
-        path: str,
+        url: str,
         query: Mapping[str, Any],
         headers: Mapping[str, str],
         body: Any,
@@ -171,7 +220,7 @@ class Transport:
         send["params"] = {key: str(value) for key, value in query.items() if value is not None}
         if body is not None:
             send["json"] = {key: value for key, value in body.items() if value is not None}
-        async with self._session.request(method, self.url + path, **send) as answer:
+        async with self._session.request(method, url, **send) as answer:
             if answer.status >= 400:
                 raise _error(answer, await answer.read())
             yield answer
@@ -194,7 +243,7 @@ def _error(answer: aiohttp.ClientResponse, data: bytes) -> ClientError:
         text = data[:200].decode("utf-8", "replace")
         body = {"type": "infra_error", "message": f"{answer.status} {text}", "retryable": answer.status >= 500}
     after = answer.headers.get("Retry-After", "")
-    kinds = (Refused, Unauthorized, NotFound, Conflict, Gone, Full)
+    kinds = (Refused, Unauthorized, NotFound, Conflict, Gone, Full, Elsewhere)
     kind = next((kind for kind in kinds if answer.status in kind.statuses), FarmFailed)
     return kind(
         body["message"],
