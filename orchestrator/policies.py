@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from envfarm.envs.base import Move, Scripted, environment
 from envfarm.orchestrator.schemas.episodes import Call
 from envfarm.tasks.solution import script, solution
 from envfarm.tasks.spec import Task
@@ -19,12 +21,21 @@ def noop(task: Task) -> list[Call]:
 
 
 def oracle(task: Task) -> list[Call]:
-    """Play the task's solution/solve.sh from the working directory, with `[solution] env`. Raises TaskError."""
+    """What the kind knows to be right, else solution/solve.sh, with `[solution] env`. Raises TaskError."""
+    kind = environment(task.kind, task.path)
+    if isinstance(kind, Scripted):
+        return _calls(kind.solution(task))
     return [_bash(solution(task))]
 
 
 def wrong(task: Task) -> dict[str, list[Call]]:
-    """The plausible wrong solutions in wrong/*.sh by name; each finds the files of solution/ beside itself."""
+    """What the kind knows to be wrong, else the plausible solutions in wrong/*.sh; by name.
+
+    Each script finds the files of solution/ beside itself.
+    """
+    kind = environment(task.kind, task.path)
+    if isinstance(kind, Scripted):
+        return {name: _calls(moves) for name, moves in kind.wrong(task).items()}
     folder = task.path / "wrong"
     return {
         one.stem: [_bash(script(task, one.name, [task.path / "solution", folder]))]
@@ -48,6 +59,10 @@ def scripted(path: Path) -> list[Call]:
                     f'{path}, line {number}: {explain(error, Call)}; expected {{"name": "bash", "arguments": {{…}}}}'
                 ) from None
     return calls
+
+
+def _calls(moves: Sequence[Move]) -> list[Call]:
+    return [Call(name=move.tool, arguments=move.arguments) for move in moves]
 
 
 def _bash(command: str) -> Call:

@@ -109,7 +109,9 @@ async def _follow(number: int, cursor: int, page: Page, source: Retriever) -> tu
         raise _no_link(number, cursor, len(targets))
     target = await source.document(targets[number])
     if target is None:
-        raise Refused(f"link {number} leads out of the corpus, to {one_line(targets[number], 120)}; it cannot be opened")
+        raise Refused(
+            f"link {number} leads out of the corpus, to {one_line(targets[number], 120)}; it cannot be opened"
+        )
     return _page(target), 0
 
 
