@@ -102,9 +102,12 @@ async def open_images(settings: Settings) -> AsyncIterator[Images]:
 @asynccontextmanager
 async def open_player(settings: Settings, use: str) -> AsyncIterator[Player]:
     """What plays episodes in this process for a command; `use` as in `owned_backend`. Raises BackendUnavailable."""
-    async with owned_backend(settings, use) as (backend, label), open_images(settings) as images:
-        async with open_services(settings) as services:
-            yield Player(backend, images, open_artifacts(settings), owner=label, services=services)
+    async with (
+        owned_backend(settings, use) as (backend, label),
+        open_images(settings) as images,
+        open_services(settings) as services,
+    ):
+        yield Player(backend, images, open_artifacts(settings), owner=label, services=services)
 
 
 @asynccontextmanager
