@@ -9,7 +9,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -65,6 +65,17 @@ class Services:
 
     retrievers: Retrievers | None = None
 
+    def check(self, task: Task) -> None:
+        """See that what a task needs of them is there, before it is begun. Raises TaskError."""
+        table = task.config.envfarm.search
+        served = [] if self.retrievers is None else self.retrievers.versions
+        if table is not None and table.corpus not in served:
+            there = f"this farm serves {', '.join(served)}" if served else "this farm serves none"
+            raise TaskError(
+                f"{task.path / 'task.toml'}: [envfarm.search] corpus: made for {table.corpus}, and {there}; name that "
+                "corpus in the setting `corpora`, or build the questions again"
+            )
+
 
 NO_SERVICES = Services()
 
@@ -111,6 +122,24 @@ class Environment(Protocol):
 
     async def score(self, task: Task, context: ScoreContext) -> Reward:
         """The reward. Raises FarmFault for a fault of the farm (it is tried again, then null), never gives 0 for it."""
+
+
+class Move(NamedTuple):
+    """A call that a policy without a model makes: a tool's name and arguments."""
+
+    tool: str
+    arguments: dict[str, Any]
+
+
+@runtime_checkable
+class Scripted(Protocol):
+    """A kind whose solutions are calls of its own; that of others is the script solution/solve.sh, run by `bash`."""
+
+    def solution(self, task: Task) -> list[Move]:
+        """What earns the full mark. Raises TaskError where nothing is known to."""
+
+    def wrong(self, task: Task) -> dict[str, list[Move]]:
+        """What must earn nothing, by name."""
 
 
 def environment(kind: str, folder: Path = Path()) -> Environment:

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from envfarm.envs.base import Move, Scripted, environment
 from envfarm.orchestrator.schemas.episodes import Call
-from envfarm.tasks.search.question import FILE, load
-from envfarm.tasks.search.solution import Made, chain, guess
 from envfarm.tasks.solution import script, solution
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.errors import BadRequest
@@ -22,22 +21,21 @@ def noop(task: Task) -> list[Call]:
 
 
 def oracle(task: Task) -> list[Call]:
-    """Play solution/solve.sh from the working directory, with `[solution] env`; a question's chain of evidence.
-
-    Raises TaskError.
-    """
-    if _asks(task):
-        return _calls(chain(load(task.path)))
+    """What the kind knows to be right, else solution/solve.sh, with `[solution] env`. Raises TaskError."""
+    kind = environment(task.kind, task.path)
+    if isinstance(kind, Scripted):
+        return _calls(kind.solution(task))
     return [_bash(solution(task))]
 
 
 def wrong(task: Task) -> dict[str, list[Call]]:
-    """The plausible wrong solutions in wrong/*.sh by name; each finds the files of solution/ beside itself.
+    """What the kind knows to be wrong, else the plausible solutions in wrong/*.sh; by name.
 
-    Of a question it is a guess. Raises TaskError.
+    Each script finds the files of solution/ beside itself.
     """
-    if _asks(task):
-        return {"guess": _calls(guess(load(task.path)))}
+    kind = environment(task.kind, task.path)
+    if isinstance(kind, Scripted):
+        return {name: _calls(moves) for name, moves in kind.wrong(task).items()}
     folder = task.path / "wrong"
     return {
         one.stem: [_bash(script(task, one.name, [task.path / "solution", folder]))]
@@ -63,12 +61,8 @@ def scripted(path: Path) -> list[Call]:
     return calls
 
 
-def _asks(task: Task) -> bool:
-    return (task.path / FILE).is_file()
-
-
-def _calls(made: Sequence[Made]) -> list[Call]:
-    return [Call(name=name, arguments=arguments) for name, arguments in made]
+def _calls(moves: Sequence[Move]) -> list[Call]:
+    return [Call(name=move.tool, arguments=move.arguments) for move in moves]
 
 
 def _bash(command: str) -> Call:

@@ -162,6 +162,10 @@ class Settings(BaseSettings):
     tasks: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_items)] = Field(
         (), description="folders of tasks besides the samples"
     )
+    corpora: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_items)] = Field(
+        (), description="folders of corpora that search tasks may need; the first one answers `POST /retrieve`"
+    )
+    search_index: Literal["tantivy", "fts"] = Field("tantivy", description="what searches the corpora")
     samples: bool = Field(True, description="whether the tasks that envfarm ships are served too")
     lease_seconds: float = Field(600.0, gt=0, description="how long an episode lives without a call or a heartbeat")
     max_turns: int = Field(200, ge=1, description="steps after which an episode is cut")
@@ -254,8 +258,9 @@ def _read(file: Path) -> dict[str, Any]:
     for key in ("data", "artifacts", "images", "ca_bundle"):
         if isinstance(values.get(key), str):
             values[key] = file.parent / values[key]
-    if isinstance(values.get("tasks"), list):
-        values["tasks"] = [file.parent / folder for folder in values["tasks"]]
+    for key in ("tasks", "corpora"):
+        if isinstance(values.get(key), list):
+            values[key] = [file.parent / folder for folder in values[key]]
     return values
 
 

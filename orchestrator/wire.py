@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from envfarm.envs.base import Images
+from envfarm.envs.base import Images, Services
 from envfarm.orchestrator.errors import SettingsError
 from envfarm.orchestrator.farm.core import Core, FarmSettings
 from envfarm.orchestrator.farm.farm import Farm
@@ -23,6 +23,7 @@ from envfarm.tasks.spec import Task
 from envfarm.toolbox.artifacts import Artifacts
 from envfarm.toolbox.sandboxes.base import Backend
 from envfarm.toolbox.sandboxes.docker_images import DockerImages
+from envfarm.toolbox.search.served import open_served
 from envfarm.toolbox.toolbox import Toolbox
 
 _TAKES = 3  # silences in which a dead server is missed and its sandboxes are taken over, on a slow day
@@ -101,8 +102,19 @@ async def open_images(settings: Settings) -> AsyncIterator[Images]:
 @asynccontextmanager
 async def open_player(settings: Settings, use: str) -> AsyncIterator[Player]:
     """What plays episodes in this process for a command; `use` as in `owned_backend`. Raises BackendUnavailable."""
-    async with owned_backend(settings, use) as (backend, label), open_images(settings) as images:
-        yield Player(backend, images, open_artifacts(settings), owner=label)
+    async with (
+        owned_backend(settings, use) as (backend, label),
+        open_images(settings) as images,
+        open_services(settings) as services,
+    ):
+        yield Player(backend, images, open_artifacts(settings), owner=label, services=services)
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """What all episodes share, for the block. Raises CorpusError, StorageError."""
+    async with open_served(settings.corpora, settings.search_index) as served:
+        yield Services(retrievers=served)
 
 
 def open_pushed(settings: Settings) -> PushedTable:
@@ -153,6 +165,7 @@ async def open_farm(settings: Settings) -> AsyncIterator[Farm]:
             artifacts=open_artifacts(settings),
             owner=identity.owner,
             settings=farm_settings(settings),
+            services=await stack.enter_async_context(open_services(settings)),
         )
         farm = Farm(core)
         stack.push_async_callback(farm.close)  # of a farm that only half started, too

@@ -1,99 +1,89 @@
-"""What counts as the expected answer, and what an answer cannot gain by being clever."""
+"""What counts as the answer, and what people try instead."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from envfarm.envs.answers import LONGEST, correct, normal
-from envfarm.tasks.search.question import Question
-
-
-def question(answer: str, **more: Any) -> Question:
-    return Question(question="Which one?", answer=answer, corpus="sha256:0", **more)
-
-
-TOWN = question("The Hague", aliases=["Den Haag", "'s-Gravenhage"])
-COUNT = question("1,234.5", kind="number")
-BELOW = question("-5", kind="number")
-DAY = question("1999-03-04", kind="date")
-YEAR = question("1999", kind="date")
-WAY = question("5 km", kind="quantity", unit="km")
-SIZE = question("512", kind="quantity", unit="kibibyte")
+from envfarm.envs.answers import Kind, correct
 
 
 @pytest.mark.parametrize(
-    ("asked", "answer"),
-    [
-        (TOWN, "the hague."),
-        (TOWN, "  Hague "),
-        (TOWN, "DEN-HAAG"),
-        (TOWN, "s Gravenhage"),
-        (TOWN, "The\u200b Hague"),
-        (TOWN, "Ｔｈｅ　Ｈａｇｕｅ"),
-        (COUNT, "1234.5"),
-        (COUNT, "1,234.50"),
-        (COUNT, "1.2345e3"),
-        (BELOW, "−5"),
-        (DAY, "4 March 1999"),
-        (DAY, "March 4th, 1999"),
-        (YEAR, "1999"),
-        (WAY, "5000 m"),
-        (WAY, "5"),
-        (WAY, "5.0 kilometers"),
-        (SIZE, "0.5 MiB"),
-        (SIZE, "524288 bytes"),
-    ],
+    "answer",
+    ["Paris", " paris. ", "The Paris", "PARIS!", '"Paris"', "Pa\u200bris", "Ｐａｒｉｓ", "Lutetia"],
 )
-def test_the_same_words_or_the_same_value(asked: Question, answer: str) -> None:
-    assert correct(answer, asked)
+def test_the_same_words(answer: str) -> None:
+    assert correct(answer, ["Paris", "Lutetia"])
 
 
 @pytest.mark.parametrize(
-    ("asked", "answer"),
+    "answer",
     [
-        (TOWN, ""),
-        (TOWN, "the"),
-        (TOWN, "\u200b"),
-        (TOWN, "unknown or The Hague"),
-        (TOWN, "The Hague, Rotterdam, Amsterdam, Utrecht, Delft"),
-        (TOWN, "Which one? The Hague"),
-        (TOWN, "not The Hague"),
-        (TOWN, "Тhe Hague"),  # a Cyrillic letter
-        (TOWN, "The Hague" + " " * LONGEST),
-        (TOWN, "The Hague\nRotterdam"),
-        (COUNT, "12345"),
-        (COUNT, "1234.5 or 1235"),
-        (COUNT, "1,2,3,4.5"),
-        (COUNT, "1234.5e99"),
-        (BELOW, "5"),
-        (DAY, "1999"),
-        (DAY, "4 April 1999"),
-        (DAY, "03/04/1999"),
-        (YEAR, "1999-03-04"),
-        (WAY, "5 m"),
-        (WAY, "5 miles"),
-        (WAY, "5 kg"),
-        (WAY, "5 km or 6 km"),
-        (WAY, "5 no_such_unit"),
-        (WAY, "9**9**9 km"),
-        (WAY, "5 km**9999999"),
-        (SIZE, "512 kB"),
+        "",
+        " ",
+        "the",
+        "Paris, London, Rome",
+        "unknown or Paris",
+        "Paris (or London)",
+        "Paris Lutetia",
+        "not Paris",
+        "The city that is asked for is Paris",
+        "Which city has the tower? Paris",
+        "Pаris",
+        "Par",
+        "P a r i s",
+        ", ".join(["Paris"] * 20),
+        "Paris" + " " * 400,
     ],
 )
-def test_what_only_looks_like_it(asked: Question, answer: str) -> None:
-    assert not correct(answer, asked)
+def test_anything_else_earns_nothing(answer: str) -> None:
+    assert not correct(answer, ["Paris", "Lutetia"])
 
 
-@given(st.text(min_size=1, max_size=40))
-def test_a_text_that_contains_the_answer_is_not_the_answer(more: str) -> None:
-    for answer in (f"The Hague {more}", f"{more} The Hague"):
-        assert correct(answer, TOWN) == (normal(answer) in {normal("The Hague")})
+@pytest.mark.parametrize(
+    ("one", "other"), [("C", "C++"), ("C", "C#"), ("1.2", "12"), ("-5", "5"), ("libx11-6", "libx1-16"), ("1,5", "15")]
+)
+def test_signs_that_tell_names_apart(one: str, other: str) -> None:
+    assert not correct(one, [other])
+    assert not correct(other, [one])
+    assert correct(one, [one])
 
 
-@given(st.text(max_size=60), st.sampled_from([TOWN, COUNT, DAY, YEAR, WAY, SIZE]))
-def test_no_answer_breaks_it(answer: str, asked: Question) -> None:
-    assert correct(answer, asked) in (True, False)
+@pytest.mark.parametrize("name", ["The The", "A", "!!!"])
+def test_a_name_of_articles_or_signs(name: str) -> None:
+    assert correct(name, [name]) == (name != "!!!")
+    assert not correct("", [name])
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer", "expected", "unit", "same"),
+    [
+        ("number", "1,000", "1000", None, True),
+        ("number", "5.0", "5", None, True),
+        ("number", "five", "5", None, True),
+        ("number", "2 million", "2000000", None, True),
+        ("number", "5 or 6", "5", None, False),
+        ("number", "about 5", "5", None, False),
+        ("number", "9**9**9", "5", None, False),
+        ("number", "٥", "5", None, False),
+        ("date", "May 1, 2020", "2020-05-01", None, True),
+        ("date", "1st of May 2020", "2020-05-01", None, True),
+        ("date", "2020", "2020-05-01", None, False),
+        ("date", "01/05/2020", "2020-05-01", None, False),
+        ("date", "31 February 2020", "2020-02-31", None, False),
+        ("date", "Smarch 1, 2020", "2020-01-01", None, False),
+        ("quantity", "5 km", "5000 m", None, True),
+        ("quantity", "5000 metres", "5", "km", True),
+        ("quantity", "5", "5", "km", True),
+        ("quantity", "5000", "5", "km", False),
+        ("quantity", "5 kg", "5", "km", False),
+        ("quantity", "1.5 MB", "1500 kB", None, True),
+        ("quantity", "5 Mb", "5 MB", None, False),
+        ("quantity", "5 km or 6 km", "5 km", None, False),
+    ],
+)
+def test_values(kind: Kind, answer: str, expected: str, unit: str | None, same: bool) -> None:
+    assert correct(answer, [expected], kind=kind, unit=unit) is same
+
+
+def test_a_huge_number_takes_no_time() -> None:
+    assert not correct("9" * 299, ["5"], kind="number")

@@ -37,6 +37,10 @@ def said(versions: Sequence[str]) -> str:
     return f"it serves {', '.join(versions)}" if versions else "it serves no corpus; name one in `corpora`"
 
 
+def _open(folder: Path, kind: Kind) -> Retriever:
+    return open_index(Corpus.open(folder), kind)
+
+
 @asynccontextmanager
 async def open_served(folders: Sequence[Path], kind: Kind) -> AsyncIterator[Served]:
     """The corpora in some folders, each with its index, which is made where it is missing; closed after the block.
@@ -46,7 +50,7 @@ async def open_served(folders: Sequence[Path], kind: Kind) -> AsyncIterator[Serv
     async with AsyncExitStack() as stack:
         opened: list[Retriever] = []
         for folder in folders:
-            one = await asyncio.to_thread(lambda folder=folder: open_index(Corpus.open(folder), kind))
+            one = await asyncio.to_thread(_open, folder, kind)
             stack.push_async_callback(one.close)
             if one.version in {other.version for other in opened}:
                 raise CorpusError(f"corpora: {folder} is there twice, as {one.version}; name it once")

@@ -35,7 +35,7 @@ class OpenArguments(BaseModel):
 
     id: Target = Field(
         None,
-        description="Number of a link of the page at `cursor`, or the id or url of a document. Left out: that page itself.",
+        description="Number of a link of the page at `cursor`, or a document's id or url. Left out: that page itself.",
     )
     cursor: int | None = Field(None, ge=0, description="Which open page is meant; left out: the newest.")
     line: int | None = Field(None, ge=0, description="Line to begin at.")
@@ -54,8 +54,8 @@ class Open:
 
     name: ClassVar[str] = "open"
     description: ClassVar[str] = (
-        "Open a document: by the number of a link on an open page, or by its id or url. Without `id`, show another part "
-        "of an open page, from `line` on. The lines are numbered, L12:, and links too, 【3†words】."
+        "Open a document: by the number of a link on an open page, or by its id or url. Without `id`, show another "
+        "part of an open page, from `line` on. The lines are numbered, L12:, and links too, 【3†words】."
     )
     Arguments: ClassVar[type[BaseModel]] = OpenArguments
 
@@ -109,7 +109,9 @@ async def _follow(number: int, cursor: int, page: Page, source: Retriever) -> tu
         raise _no_link(number, cursor, len(targets))
     target = await source.document(targets[number])
     if target is None:
-        raise Refused(f"link {number} leads out of the corpus, to {one_line(targets[number], 120)}; it cannot be opened")
+        raise Refused(
+            f"link {number} leads out of the corpus, to {one_line(targets[number], 120)}; it cannot be opened"
+        )
     return _page(target), 0
 
 

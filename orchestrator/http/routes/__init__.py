@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from envfarm.orchestrator.http.boundary import Route
-from envfarm.orchestrator.http.routes import episodes, runs, service, steps, tasks
+from envfarm.orchestrator.http.routes import episodes, runs, search, service, steps, tasks
 from envfarm.orchestrator.http.routes import queries as q
 from envfarm.orchestrator.schemas import episodes as s
 from envfarm.orchestrator.schemas import runs as r
 from envfarm.orchestrator.schemas import tasks as t
 from envfarm.orchestrator.schemas.base import Page
+from envfarm.orchestrator.schemas.search import RetrieveRequest, RetrieveView
 
 PENDING = ((202, s.StepPending),)
 
@@ -37,6 +38,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/tasks/{task:.+}", tasks.get, t.TaskView),
     Route("GET", "/v1/tools", tasks.tools, Page[t.ToolSchema], query=q.Tools),
     Route("POST", "/v1/sample", tasks.sample, t.SampleView, body=t.SampleRequest),
+    Route("POST", "/retrieve", search.retrieve, RetrieveView, body=RetrieveRequest),
     Route("GET", "/v1/stats/tasks", tasks.stats, Page[t.TaskStats], query=q.Stats),
     Route("GET", "/v1/artifacts/{digest}", service.artifact, "application/octet-stream", query=q.Artifact),
     Route("GET", "/health", service.health, s.HealthView, open=True),
