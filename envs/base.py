@@ -17,7 +17,8 @@ from envfarm.tasks.spec import Task
 from envfarm.toolbox.artifacts import Artifacts
 from envfarm.toolbox.errors import TaskError
 from envfarm.toolbox.sandboxes.base import Sandbox, SandboxSpec
-from envfarm.toolbox.tools.base import Tool
+from envfarm.toolbox.search.base import Retrievers
+from envfarm.toolbox.tools.base import State, Tool
 
 TAKEN_DOWN = ("oom", "killed")
 """Causes of a lost sandbox that may be the doing of what ran in it."""
@@ -58,16 +59,28 @@ class FreshSandboxes(Protocol):
         """A new sandbox, closed at the end of the block. Raises SandboxError."""
 
 
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What all episodes of a farm share besides its sandboxes; None where the operator set none."""
+
+    retrievers: Retrievers | None = None
+
+
+NO_SERVICES = Services()
+
+
 @dataclass(slots=True)
 class ScoreContext:
     """What scoring may use. A job that was interrupted is run again with the same `saved` evidence."""
 
-    sandbox: Sandbox | None  # the agent's own, None when it is gone
+    sandbox: Sandbox | None  # the agent's own, None when it is gone, or was never needed
     fresh: FreshSandboxes
     images: Images
     artifacts: Artifacts
     answer: str | None = None  # what `finish` was given
     saved: dict[str, str] = field(default_factory=dict)  # digests that `collect` returned
+    state: State = field(default_factory=dict)  # what the tools kept
+    services: Services = NO_SERVICES
 
 
 class Environment(Protocol):
@@ -81,11 +94,11 @@ class Environment(Protocol):
     def messages(self, task: Task) -> list[Message]:
         """What the model reads first; needs no sandbox, so that it is returned at once."""
 
-    async def spec(self, task: Task, images: Images) -> SandboxSpec:
-        """The sandbox that the agent works in."""
+    async def spec(self, task: Task, images: Images) -> SandboxSpec | None:
+        """The sandbox that the agent works in, None where no tool needs one."""
 
     async def start(self, task: Task, sandbox: Sandbox) -> None:
-        """Make a fresh sandbox ready for the first step. Raises SandboxError."""
+        """Make a fresh sandbox ready for the first step; not called where there is none. Raises SandboxError."""
 
     def needs_sandbox(self, task: Task) -> bool:
         """Whether `score` works in the agent's own sandbox; if not, it is given back once `collect` returned."""
@@ -97,7 +110,7 @@ class Environment(Protocol):
         """
 
     async def score(self, task: Task, context: ScoreContext) -> Reward:
-        """The reward. Raises SandboxError for a fault of the farm (it is retried, then null), never gives 0 for one."""
+        """The reward. Raises FarmFault for a fault of the farm (it is tried again, then null), never gives 0 for it."""
 
 
 def environment(kind: str, folder: Path = Path()) -> Environment:

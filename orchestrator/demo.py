@@ -159,9 +159,10 @@ async def _each(what: str, rows: Sequence[Row], work: Callable[[Row, Stage], Awa
 
 async def _build(row: Row, images: Images, stage: Stage) -> None:
     started = time.monotonic()
-    stage.doing(row.task.id, "building")
-    await images.agent(row.task)
-    await images.verifier(row.task)
+    if row.task.has_image:
+        stage.doing(row.task.id, "building")
+        await images.agent(row.task)
+        await images.verifier(row.task)
     row.build = time.monotonic() - started
 
 

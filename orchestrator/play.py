@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from envfarm.envs.base import Environment, Images, Reward, ScoreContext, environment
+from envfarm.envs.base import NO_SERVICES, Environment, Images, Reward, ScoreContext, Services, environment
 from envfarm.orchestrator.schemas.episodes import Call
 from envfarm.orchestrator.settings import Settings
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.artifacts import Artifacts
 from envfarm.toolbox.prepare import start_prepared
 from envfarm.toolbox.sandboxes.base import Backend, Sandbox, SandboxSpec
-from envfarm.toolbox.tools.base import ToolContext, ToolResult
+from envfarm.toolbox.tools.base import State, ToolContext, ToolResult
 from envfarm.toolbox.tools.call import call_tool
 
 OUTPUT_LIMIT = Settings().output_limit
@@ -35,9 +35,10 @@ class Played:
 class Playing:
     """An episode that is being played."""
 
-    def __init__(self, player: Player, task: Task, env: Environment, sandbox: Sandbox) -> None:
+    def __init__(self, player: Player, task: Task, env: Environment, sandbox: Sandbox | None) -> None:
         self.sandbox = sandbox
         self.results: list[ToolResult] = []
+        self.state: State = {}
         self._player, self._task, self._env = player, task, env
         self._tools = env.tools(task)
 
@@ -53,22 +54,28 @@ class Playing:
         artifacts = self._player.artifacts
         kept = sum(artifacts.size(result.artifacts.values()) for result in self.results)
         context = ToolContext(
-            sandbox=self.sandbox,
+            leased=self.sandbox,
             artifacts=artifacts,
             command_id=f"call-{len(self.results)}",
             timeout=timeout or self._task.config.agent.timeout_sec or _TIMEOUT,
             output_limit=output_limit,
-            user=self.sandbox.spec.user,
-            cwd=self.sandbox.spec.workdir,
+            user=None if self.sandbox is None else self.sandbox.spec.user,
+            cwd=None if self.sandbox is None else self.sandbox.spec.workdir,
             room=kept_outputs - kept,
+            retrievers=self._player.services.retrievers,
+            state=self.state,
         )
-        self.results.append(await call_tool(self._tools, call.name, call.arguments, context))
-        return self.results[-1]
+        result = await call_tool(self._tools, call.name, call.arguments, context)
+        self.state = self.state if result.state is None else result.state
+        self.results.append(result)
+        return result
 
     async def score(self) -> Reward:
         """The reward for what the sandbox holds now. Raises FarmError."""
         answer = self.results[-1].answer if self.results else None
-        context = ScoreContext(self.sandbox, self._player.fresh, self._player.images, self._player.artifacts, answer)
+        player = self._player
+        context = ScoreContext(self.sandbox, player.fresh, player.images, player.artifacts, answer)
+        context.state, context.services = self.state, player.services
         context.saved = await self._env.collect(self._task, context)
         return await self._env.score(self._task, context)
 
@@ -76,7 +83,16 @@ class Playing:
 class Player:
     """Plays episodes on a back end, whose sandboxes carry the label `owner`."""
 
-    def __init__(self, backend: Backend, images: Images, artifacts: Artifacts, *, owner: str) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        images: Images,
+        artifacts: Artifacts,
+        *,
+        owner: str,
+        services: Services = NO_SERVICES,
+    ) -> None:
+        self.services = services
         self.images = images
         self.artifacts = artifacts
         self.backend = backend
@@ -94,9 +110,13 @@ class Player:
 
     @asynccontextmanager
     async def start(self, task: Task) -> AsyncIterator[Playing]:
-        """A sandbox in which the task waits for its first call. Raises FarmError."""
+        """The task, waiting for its first call, in a sandbox where it needs one. Raises FarmError."""
         env = environment(task.kind, task.path)
-        async with self.fresh(await env.spec(task, self.images)) as sandbox:
+        spec = await env.spec(task, self.images)
+        if spec is None:
+            yield Playing(self, task, env, None)
+            return
+        async with self.fresh(spec) as sandbox:
             await env.start(task, sandbox)
             yield Playing(self, task, env, sandbox)
 

@@ -21,7 +21,7 @@ Report = Callable[[str, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One task's images in the registry, or why there are none."""
+    """One task's images in the registry, or why there are none; neither where it needs none."""
 
     id: str
     digest: str = ""
@@ -49,6 +49,8 @@ async def push_all(
         async with room:
             try:
                 task = registry.get(id)
+                if not task.has_image:
+                    return Outcome(id, task.digest)
                 report(id, "building")
                 names = await images.agent(task), await images.verifier(task)
                 report(id, "pushing")

@@ -14,7 +14,7 @@ from envfarm.orchestrator.play import Played, Player
 from envfarm.orchestrator.schemas.episodes import Call
 from envfarm.tasks.registry import Registry
 from envfarm.tasks.spec import Task
-from envfarm.toolbox.errors import BackendUnavailable, FarmError, SandboxError, TaskError
+from envfarm.toolbox.errors import BackendUnavailable, FarmError, FarmFault, TaskError
 
 _CLOSE = 1e-6
 
@@ -88,9 +88,10 @@ async def validate(
     try:
         task = registry.get(id)
         verdict.kind = task.kind
-        report(task.id, "building")
-        await player.images.agent(task)
-        await player.images.verifier(task)
+        if task.has_image:
+            report(task.id, "building")
+            await player.images.agent(task)
+            await player.images.verifier(task)
         await _play_all(task, player, verdict, repeat, wrong, report)
     except BackendUnavailable:
         raise  # it says nothing about this task, and the next one would fare no better
@@ -130,10 +131,10 @@ async def _repeated(task: Task, player: Player, calls: Sequence[Call], repeat: i
 
 
 async def _patient(task: Task, player: Player, calls: Sequence[Call]) -> Played:
-    """Play, once more when a sandbox failed: that says nothing about the task."""
+    """Play, once more when the farm failed: that says nothing about the task."""
     try:
         return await player.play(task, calls)
-    except SandboxError:
+    except FarmFault:
         return await player.play(task, calls)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from envfarm.envs.base import Images
 from envfarm.orchestrator.errors import SettingsError
-from envfarm.orchestrator.farm.core import FarmSettings
+from envfarm.orchestrator.farm.core import Core, FarmSettings
 from envfarm.orchestrator.farm.farm import Farm
 from envfarm.orchestrator.gate import leak_gate
 from envfarm.orchestrator.identity import Identity
@@ -144,7 +144,7 @@ async def open_farm(settings: Settings) -> AsyncIterator[Farm]:
             queue=settings.queue,
             starts=settings.starts,
         )
-        farm = Farm(
+        core = Core(
             store=Store(settings.database_url),
             backend=backend,
             toolbox=toolbox,
@@ -154,6 +154,7 @@ async def open_farm(settings: Settings) -> AsyncIterator[Farm]:
             owner=identity.owner,
             settings=farm_settings(settings),
         )
+        farm = Farm(core)
         stack.push_async_callback(farm.close)  # of a farm that only half started, too
         await farm.start()
         yield farm

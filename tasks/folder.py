@@ -14,8 +14,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from envfarm.tasks.kinds import check
 from envfarm.tasks.near import near_misses
-from envfarm.tasks.spec import FarmTable, Task, TaskConfig
+from envfarm.tasks.spec import Task, TaskConfig
 from envfarm.toolbox.egress.proxy import Rule
 from envfarm.toolbox.errors import TaskError
 from envfarm.toolbox.explain import Place, dotted, explain
@@ -40,9 +41,7 @@ def load(path: Path, *, id: str | None = None) -> Task:
     for table in _ENV_TABLES:
         _expand(path, raw, table)
     config = _config(path, raw)
-    if config.envfarm.kind == "swe":
-        _check_swe(path, config.envfarm)
-    _check_live(path, config)
+    check(path, config)
     _check_network(path, config)
     name = id or path.resolve().name
     return Task(
@@ -118,7 +117,7 @@ def _check_layout(path: Path, raw: Mapping[str, Any]) -> None:
         raise TaskError(f"{path / 'steps'}: tasks of several steps are not supported; make each step a task of its own")
     if not _text(path / "instruction.md").strip():
         raise TaskError(f"{path / 'instruction.md'}: empty; write what the agent is to do")
-    environment, verifier = _table(raw, "environment"), _table(raw, "verifier", "environment")
+    environment = _table(raw, "environment")
     if environment.get("os", "linux") != "linux":
         raise TaskError(f"{path / 'task.toml'}: [environment] os: only linux can be played, not {environment['os']!r}")
     for name in ("docker-compose.yaml", "docker-compose.yml"):
@@ -126,16 +125,6 @@ def _check_layout(path: Path, raw: Mapping[str, Any]) -> None:
             raise TaskError(
                 f"{path / 'environment' / name}: tasks of several containers are not supported; use a Dockerfile alone"
             )
-    if not (path / "environment" / "Dockerfile").is_file() and not environment.get("docker_image"):
-        raise TaskError(
-            f"{path / 'environment' / 'Dockerfile'}: missing; add it, or name a built image in task.toml: "
-            "[environment] docker_image"
-        )
-    if not (path / "tests" / "test.sh").is_file() and not verifier.get("docker_image"):
-        raise TaskError(
-            f"{path / 'tests' / 'test.sh'}: missing; add it: it runs after the agent and writes "
-            "/logs/verifier/reward.json or reward.txt"
-        )
 
 
 def _table(raw: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
@@ -193,24 +182,6 @@ def _config(path: Path, raw: Mapping[str, Any]) -> TaskConfig:
 def _in_toml(place: Place) -> str:
     """A key as task files have it: `[agent] timeout_sec`."""
     return f"[{dotted(place[:-1])}] {place[-1]}" if len(place) > 1 else str(place[0])
-
-
-def _check_swe(path: Path, table: FarmTable) -> None:
-    for key in ("runner", "fail_to_pass"):
-        if not getattr(table, key):
-            raise TaskError(f"{path / 'task.toml'}: [envfarm] {key}: missing; a task of kind swe needs it")
-
-
-def _check_live(path: Path, config: TaskConfig) -> None:
-    """Tests that run beside what the agent left running can only be trusted where it could not reach them."""
-    if not config.envfarm.services_survive or config.verifier.separate:
-        return
-    user = str(config.agent.user or "").partition(":")[0]
-    if user in ("", "root") or (user.isdigit() and int(user) == 0):
-        raise TaskError(
-            f"{path / 'task.toml'}: [envfarm] services_survive needs [agent] user, a user of the image that is not "
-            "root: a root agent's processes could reach the tests"
-        )
 
 
 def _check_network(path: Path, config: TaskConfig) -> None:

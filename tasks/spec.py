@@ -130,6 +130,15 @@ class Source(BaseModel):
     licence: str | None = None
 
 
+class SearchTable(BaseModel):
+    """`[envfarm.search]`: what a question is asked of."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    corpus: str  # the version, `sha256:…`, that the question was made for
+    tools: tuple[Literal["search", "open", "find", "bash"], ...] = ("search", "open", "find")  # beside `finish`
+
+
 class FarmTable(BaseModel):
     """`[envfarm]`: what Harbor has no word for."""
 
@@ -149,6 +158,7 @@ class FarmTable(BaseModel):
     leak_allow: tuple[str, ...] = ()  # swe: lines of the fix that may stand in the image all the same
     full_mark: float = 1.0  # what the solution earns
     source: Source = Source()
+    search: SearchTable | None = None
 
 
 class TaskConfig(_Harbor):
@@ -182,3 +192,8 @@ class Task(BaseModel):
     def kind(self) -> str:
         """The kind of environment that plays it."""
         return self.config.envfarm.kind
+
+    @property
+    def has_image(self) -> bool:
+        """Whether it names an image or has the recipe of one; what has none is played without a sandbox."""
+        return bool(self.config.environment.docker_image) or (self.path / "environment" / "Dockerfile").is_file()

@@ -9,12 +9,13 @@ FarmError
 ├── ImageError              an image that cannot be built or found; `log` is the end of the build's log
 ├── StorageError            the farm's own disk cannot take or give a file
 ├── FarmFull                no room now; `retry_after` says when to ask again, in seconds
-└── SandboxError            a fault of the farm, never of the model
-    ├── BackendUnavailable  no engine, no cluster
-    ├── SandboxStartError   the sandbox could not be started
-    ├── ForkUnsupported     a live sandbox of this kind, or on this engine, cannot be forked; says what is missing
-    └── SandboxLost         it died under us: killed, evicted, out of memory, engine gone; `cause` says which
-        └── SandboxSilent   it runs and does not answer: the farm is too slow, or the agent broke it
+└── FarmFault               a fault of the farm, never of the model: tried again, then a null reward
+    └── SandboxError        of its sandboxes
+        ├── BackendUnavailable  no engine, no cluster
+        ├── SandboxStartError   the sandbox could not be started
+        ├── ForkUnsupported     a live sandbox of this kind, or on this engine, cannot be forked; says what is missing
+        └── SandboxLost         it died under us: killed, evicted, out of memory, engine gone; `cause` says which
+            └── SandboxSilent   it runs and does not answer: the farm is too slow, or the agent broke it
 
 FileProblem (not a FarmError) is the answer to a file operation that the *caller* got wrong: missing, a directory,
 unreadable, no space. It is an observation.
@@ -98,10 +99,14 @@ class FarmFull(FarmError):
         self.retry_after = retry_after
 
 
-class SandboxError(FarmError):
-    """A fault of the farm's sandboxes, never of the model."""
+class FarmFault(FarmError):
+    """A fault of the farm, never of the model: scoring tries again, and then the reward is null."""
 
     status = 503
+
+
+class SandboxError(FarmFault):
+    """A fault of the farm's sandboxes."""
 
 
 class BackendUnavailable(SandboxError):
@@ -127,8 +132,8 @@ class ForkUnsupported(SandboxError):
 class SandboxLost(SandboxError):
     """The sandbox died under us; `cause` says how.
 
-    One of killed, oom, removed, engine, stream, silent, egress (its proxy died); in a cluster also evicted, preempted, node (lost or shut down),
-    deadline, and claimed (another server of the farm took it while it waited warm).
+    One of killed, oom, removed, engine, stream, silent, egress (its proxy died); in a cluster also evicted, preempted,
+    node (lost or shut down), deadline, and claimed (another server of the farm took it while it waited warm).
     """
 
     retryable = False  # its episode ends with it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -28,19 +29,41 @@ class Bucket:
         return seconds
 
 
+@dataclass(frozen=True, slots=True)
+class SourceQuota:
+    """What one source of a run's tasks may use."""
+
+    max_concurrent: int | None = None
+    priority: int | None = None  # None: the run's
+
+
 @dataclass(slots=True)
 class RunQuota:
-    """The quotas of one run, and what it has now."""
+    """The quotas of one run, or of one source in it (then `whole` is the run's), and what it has now."""
 
     max_concurrent: int | None = None
     priority: int = 0
     buckets: dict[str, Bucket] = field(default_factory=dict)
     live: int = 0  # sandboxes handed out or being started
+    sources: dict[str, SourceQuota] = field(default_factory=dict)
+    whole: RunQuota | None = None
+
+    @property
+    def left(self) -> float:
+        """How many more sandboxes it may have; infinite where nothing bounds them."""
+        own = math.inf if self.max_concurrent is None else max(0, self.max_concurrent - self.live)
+        return own if self.whole is None else min(own, self.whole.left)
 
     @property
     def full(self) -> bool:
         """Whether it has all the sandboxes that it may have."""
-        return self.max_concurrent is not None and self.live >= self.max_concurrent
+        return self.left == 0
+
+    def count(self, change: int) -> None:
+        """Note that it has so many sandboxes more."""
+        self.live += change
+        if self.whole is not None:
+            self.whole.count(change)
 
     def set_qps(self, qps: Mapping[str, float]) -> None:
         """Calls per second by tool name; a rate that stays keeps its bucket. One second's worth may come at once."""

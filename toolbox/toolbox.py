@@ -10,7 +10,7 @@ from functools import partial
 
 from envfarm.toolbox.errors import BackendUnavailable, FarmFull, SandboxError, SandboxSilent
 from envfarm.toolbox.pool import Supply, now
-from envfarm.toolbox.quota import RunQuota
+from envfarm.toolbox.quota import RunQuota, SourceQuota
 from envfarm.toolbox.sandboxes.base import Backend, Sandbox, SandboxSpec
 from envfarm.toolbox.tickets import Ticket, TicketQueue
 
@@ -88,16 +88,19 @@ class Toolbox:
         *,
         lease: str,
         run: str = "default",
+        source: str = "",
         group: str | None = None,
         timeout: float = 600.0,
     ) -> Sandbox:
         """A sandbox for one episode, warm where there is one; give it back with `release`.
 
-        `timeout` is in seconds. A cancelled caller leaves nothing behind.
+        `source` is where its task comes from, for a run that has quotas by source; `timeout` is in seconds.
+        A cancelled caller leaves nothing behind.
         Raises FarmFull (the run's queue is full, or it took longer than `timeout`), SandboxError, ImageError.
         """
         self._supply.ask(spec)
-        ticket = _ticket(spec, lease, run, group or lease, self._run(run).priority)
+        account = self.account(run, source)
+        ticket = _ticket(spec, lease, account, group or lease, self._run(account).priority)
         try:
             async with asyncio.timeout(timeout):
                 return await self._acquire(ticket)
@@ -108,25 +111,26 @@ class Toolbox:
         """End a leased sandbox; returns when it is gone, and goes on in the background when cancelled."""
         run = self._held.pop(sandbox.id, None)
         if run is not None:
-            self._run(run).live -= 1
+            self._run(run).count(-1)
             self._pace += 0.1 * (now() - self._released_at - self._pace) if self._released_at else 0.0
             self._released_at = now()
         await asyncio.wait([self._supply.end(sandbox, run == _SCORING, slot=run is not None)])
 
-    async def fork(self, sandbox: Sandbox, leases: Sequence[str], *, run: str = "default") -> list[Sandbox]:
+    async def fork(
+        self, sandbox: Sandbox, leases: Sequence[str], *, run: str = "default", source: str = ""
+    ) -> list[Sandbox]:
         """Copies of a leased sandbox, one for each lease, now or not at all; give each back with `release`.
 
         Nobody queues for one, for by its turn the sandbox would be another. Raises FarmFull, SandboxError.
         """
         if self._supply.closed:
             raise _shutting_down()
-        quota, count = self._run(run), len(leases)
-        if quota.max_concurrent is not None and quota.live + count > quota.max_concurrent:
-            message = (
-                f"run {run}: it has {quota.live} of {quota.max_concurrent} sandboxes, and {count} more are asked for"
-            )
+        account, count = self.account(run, source), len(leases)
+        quota = self._run(account)
+        if quota.left < count:
+            message = f"run {account}: it may have {quota.left:g} more sandboxes, and {count} are asked for"
             raise FarmFull(message, retry_after=self.retry_after())
-        quota.live += count
+        quota.count(+count)
         self._supply.slot(False, +count)  # taken before there is room, so that no warm sandbox takes it
         try:
             if self._waiting.next() is not None or not await self._supply.fits():
@@ -134,37 +138,35 @@ class Toolbox:
                 raise FarmFull(message, retry_after=self.retry_after())
             twins = await sandbox.fork(leases)
         except BaseException:
-            quota.live -= count
+            quota.count(-count)
             self._supply.slot(False, -count)
             self._pump()
             raise
         self._stats.forks += count
-        self._held.update({twin.id: run for twin in twins})
+        self._held.update({twin.id: account for twin in twins})
         return twins
 
-    def adopt(self, sandbox: Sandbox, *, run: str = "default") -> None:
+    def adopt(self, sandbox: Sandbox, *, run: str = "default", source: str = "") -> None:
         """Count a sandbox that an earlier process leased, also when that is more than the capacity."""
         if sandbox.id not in self._held:
-            self._held[sandbox.id] = run
-            self._run(run).live += 1
+            account = self._held[sandbox.id] = self.account(run, source)
+            self._run(account).count(+1)
             self._supply.slot(False, +1)
 
     def forget(self, sandbox: Sandbox) -> None:
         """Give back the place of a sandbox that somebody else goes on with."""
         run = self._held.pop(sandbox.id, None)
         if run is not None:
-            self._run(run).live -= 1
+            self._run(run).count(-1)
             self._supply.slot(False, -1)
             self._pump()
 
-    def admit(self, run: str, n: int = 1) -> None:
-        """Raise FarmFull when `n` more leases of a run would not find a place in its queue."""
-        quota = self._run(run)
+    def admit(self, run: str, n: int = 1, *, source: str = "") -> None:
+        """Raise FarmFull when `n` more leases of a run would not find a place in its queue, or in its source's."""
+        account = self.account(run, source)
         free = max(0, self._supply.capacity - self._supply.agents) + self._supply.idle
-        if quota.max_concurrent is not None:
-            free = min(free, max(0, quota.max_concurrent - quota.live))
-        if self._waiting.of(run) + n > self.queue + free:
-            raise self._full(run)
+        if self._waiting.of(account) + n > self.queue + min(free, self._run(account).left):
+            raise self._full(account)
 
     @asynccontextmanager
     async def fresh(self, spec: SandboxSpec) -> AsyncIterator[Sandbox]:
@@ -188,16 +190,33 @@ class Toolbox:
         self._pump()
 
     def set_run(
-        self, run: str, *, max_concurrent: int | None = None, qps: Mapping[str, float] | None = None, priority: int = 0
+        self,
+        run: str,
+        *,
+        max_concurrent: int | None = None,
+        qps: Mapping[str, float] | None = None,
+        priority: int = 0,
+        sources: Mapping[str, SourceQuota] | None = None,
     ) -> None:
-        """Set the quotas of a run, also for those of it who wait already."""
+        """Set the quotas of a run, also for those of it who wait already; a source counts against its run, too."""
         quota = self._run(run)
-        quota.max_concurrent = max_concurrent
-        if quota.priority != priority:
-            quota.priority = priority
-            self._waiting.move(run, priority)
+        dropped = set(quota.sources) - set(sources or {})
+        quota.sources = dict(sources or {}) | dict.fromkeys(dropped, SourceQuota())
+        self._set(run, max_concurrent, priority)
+        for source, one in quota.sources.items():
+            self._set(self.account(run, source), one.max_concurrent, priority if one.priority is None else one.priority)
         quota.set_qps(qps or {})
         self._pump()
+
+    def account(self, run: str, source: str) -> str:
+        """Whom a sandbox counts against: the run, or a source in it that has quotas of its own."""
+        whole = self._run(run)
+        if source not in whole.sources:
+            return run
+        account = f"{run} {source}"  # no run's name has a space in it
+        if account not in self._runs:
+            self._runs[account] = RunQuota(whole=whole)
+        return account
 
     async def throttle(self, run: str, tool: str) -> float:
         """Wait for the run's next turn to call a tool; returns the seconds it took.
@@ -271,7 +290,7 @@ class Toolbox:
         future = ticket.future
         if future.done() and not future.cancelled() and future.exception() is None:
             sandbox = future.result()
-            self._run(self._held.pop(sandbox.id)).live -= 1
+            self._run(self._held.pop(sandbox.id)).count(-1)
             self._supply.park(sandbox, ticket.scoring)
         future.cancel()
         self._pump()
@@ -290,7 +309,7 @@ class Toolbox:
 
     def _grant(self, ticket: Ticket, warm: Sandbox | None) -> None:
         self._waiting.pop(ticket)
-        self._run(ticket.run).live += 1
+        self._run(ticket.run).count(+1)
         if warm is None:
             self._supply.slot(ticket.scoring, +1)
             self._supply.start(ticket.spec, ticket.lease, partial(self._started, ticket))
@@ -307,7 +326,7 @@ class Toolbox:
             self._stats.cold_starts += 1
             self._hand_over(ticket, task.result())
             return
-        self._run(ticket.run).live -= 1
+        self._run(ticket.run).count(-1)
         self._supply.slot(ticket.scoring, -1)
         if not ticket.future.done():
             ticket.future.set_exception(error)
@@ -320,7 +339,7 @@ class Toolbox:
             self._hand_over(ticket, sandbox)
             return
         self._stats.dead_warm += 1
-        self._run(ticket.run).live -= 1
+        self._run(ticket.run).count(-1)
         self._supply.end(sandbox, ticket.scoring)
         if not ticket.future.done():
             if self._supply.closed:
@@ -331,7 +350,7 @@ class Toolbox:
 
     def _hand_over(self, ticket: Ticket, sandbox: Sandbox) -> None:
         if ticket.future.done():  # given up in the meantime
-            self._run(ticket.run).live -= 1
+            self._run(ticket.run).count(-1)
             self._supply.park(sandbox, ticket.scoring)
         else:
             self._held[sandbox.id] = ticket.run
@@ -350,6 +369,13 @@ class Toolbox:
         while True:
             await asyncio.sleep(self.tick)
             await self._supply.keep()
+
+    def _set(self, account: str, max_concurrent: int | None, priority: int) -> None:
+        quota = self._run(account)
+        quota.max_concurrent = max_concurrent
+        if quota.priority != priority:
+            quota.priority = priority
+            self._waiting.move(account, priority)
 
     def _run(self, run: str) -> RunQuota:
         quota = self._runs.get(run)

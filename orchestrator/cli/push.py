@@ -84,8 +84,8 @@ async def _push(settings: Settings, registry: str, tasks: Registry, table: Pushe
         with says_when_stopped():
             async for done in push_all(tasks, images, bring, jobs=jobs, report=report):
                 if done.task is None:
-                    failed += 1
-                    report(done.id, done.problem)
+                    failed += bool(done.problem)
+                    report(done.id, done.problem or "needs no image")
                     continue
                 table = table.with_task(done.digest, done.task, done.images)
                 table.write(into)

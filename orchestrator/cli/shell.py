@@ -13,6 +13,7 @@ from envfarm.orchestrator.cli.flags import with_settings
 from envfarm.orchestrator.cli.output import console, emit_json, table
 from envfarm.orchestrator.cli.places import ROOTS, find_task, with_folder
 from envfarm.orchestrator.settings import Loaded, Settings
+from envfarm.toolbox.errors import BadRequest
 
 
 @with_settings("data", "docker_url", "base_images", "ca_bundle", "isolation", "network", *ROOTS)
@@ -51,7 +52,8 @@ async def _shell(settings: Settings, id: str) -> dict[str, Any]:
             for message in environment(task.kind, task.path).messages(task):
                 console.print(message.content.strip(), soft_wrap=True, markup=False)
             console.print("\n(leave the shell to be scored)\n", markup=False)
-            assert isinstance(playing.sandbox, DockerSandbox)
+            if not isinstance(playing.sandbox, DockerSandbox):
+                raise BadRequest(f"task: {id} is played without a sandbox, so there is nothing to work in")
             interact(local.docker_url, playing.sandbox)  # nothing else is going on here
             console.print("scoring …", markup=False)
             reward = await playing.score()

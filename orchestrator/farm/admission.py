@@ -10,7 +10,7 @@ from envfarm.orchestrator.errors import StoreError
 from envfarm.orchestrator.farm.core import Core
 from envfarm.orchestrator.farm.episodes import Episode, Play, happened
 from envfarm.orchestrator.store.changes import Change
-from envfarm.toolbox.errors import Conflict, FarmFull, ImageError, SandboxError, SandboxLost, StorageError
+from envfarm.toolbox.errors import Conflict, FarmFault, FarmFull, ImageError, SandboxLost, StorageError
 from envfarm.toolbox.sandboxes.base import Sandbox, SandboxSpec
 
 log = logging.getLogger(__name__)
@@ -26,16 +26,18 @@ class Admission:
     def __init__(self, core: Core) -> None:
         self.core = core
         # by task's id and digest: when it was found, and what it is
-        self._specs: dict[tuple[str, str], tuple[float, SandboxSpec]] = {}
-        self._early: dict[str, str] = {}  # episode to run: not yet seen by the toolbox's queue
+        self._specs: dict[tuple[str, str], tuple[float, SandboxSpec | None]] = {}
+        self._early: dict[str, str] = {}  # episode to whom it counts against: not yet seen by the toolbox's queue
 
-    def admit(self, run: str, n: int) -> None:
-        """Raise FarmFull when `n` more episodes of a run would not find a place in the queue."""
-        self.core.toolbox.admit(run, n + sum(other == run for other in self._early.values()))
+    def admit(self, run: str, source: str, n: int) -> None:
+        """Raise FarmFull when `n` more episodes of a run's source would not find a place in the queue."""
+        toolbox = self.core.toolbox
+        early = sum(other == toolbox.account(run, source) for other in self._early.values())
+        toolbox.admit(run, n + early, source=source)
 
     def launch(self, episode: Episode) -> None:
         """Start the way of a queued episode."""
-        self._early[episode.id] = episode.run
+        self._early[episode.id] = self.core.toolbox.account(episode.run, episode.source)
         episode.work = self.core.spawn(self._admit(episode), f"start-{episode.id}")
         episode.work.add_done_callback(lambda _: self._early.pop(episode.id, None))
 
@@ -67,7 +69,7 @@ class Admission:
             try:
                 await self._start(episode)
                 return
-            except SandboxError as error:
+            except FarmFault as error:
                 log.warning("%s: start %d of %d failed: %s", episode.id, attempt, attempts, error)
                 self.core.give_back(episode)
                 if attempt == attempts:
@@ -80,9 +82,12 @@ class Admission:
     async def _start(self, episode: Episode) -> None:
         core, play = self.core, episode.play
         began = time.monotonic()
-        while episode.sandbox is None:
+        while episode.sandbox is None and not episode.bare:
             found, spec = await self._spec(play)
             self._early.pop(episode.id, None)
+            if spec is None:
+                episode.bare = True
+                break
             try:
                 episode.sandbox = await self._lease(episode, spec)
             except FarmFull as full:
@@ -93,12 +98,13 @@ class Admission:
                 # it was removed since: find or build it again
                 self._specs.pop((play.task.id, play.task.digest), None)
         if episode.state == "queued":
-            await core.change(episode, "starting", sandbox=episode.sandbox.id)
-        await play.env.start(play.task, episode.sandbox)
+            await core.change(episode, "starting", sandbox=None if episode.sandbox is None else episode.sandbox.id)
+        if episode.sandbox is not None:
+            await play.env.start(play.task, episode.sandbox)
         await core.change(episode, "running", started_at=time.time())
         episode.renew()
 
-    async def _spec(self, play: Play) -> tuple[float, SandboxSpec]:
+    async def _spec(self, play: Play) -> tuple[float, SandboxSpec | None]:
         """A task's sandbox, and when its image was found: looking for that costs as much as a warm start."""
         key = play.task.id, play.task.digest
         known = self._specs.get(key)
@@ -112,6 +118,7 @@ class Admission:
             spec,
             lease=episode.id,
             run=episode.run,
+            source=episode.source,
             group=episode.group_id,
             timeout=_FOREVER,
         )

@@ -69,6 +69,7 @@ class Blame:
     async def _untouched(self, episode: Episode, collect: Collect, error: SandboxSilent) -> Reward:
         play = episode.play
         spec = await play.env.spec(play.task, self.core.images)
+        assert spec is not None  # else there was none to fall silent
         async with self._one, self.core.toolbox.fresh(spec) as sandbox:
             try:
                 await play.env.start(play.task, sandbox)

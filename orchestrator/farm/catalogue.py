@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 
-from envfarm.orchestrator.farm.views import dataset_of, task_view
+from envfarm.orchestrator.farm.episodes import dataset_of
+from envfarm.orchestrator.farm.views import task_view
 from envfarm.orchestrator.schemas.base import Page
 from envfarm.orchestrator.schemas.episodes import EpisodeRequest
 from envfarm.orchestrator.schemas.tasks import TaskView, ToolFormat, ToolSchema

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from sqlalchemy import bindparam, select
 
-from envfarm.envs.base import Images, environment
+from envfarm.envs.base import NO_SERVICES, Images, Services, environment
 from envfarm.orchestrator.errors import Moving, StoreError
 from envfarm.orchestrator.farm.endings import end_columns, ending, verdict
 from envfarm.orchestrator.farm.episodes import Episode, Play, happened, move
@@ -28,6 +28,7 @@ from envfarm.tasks.spec import Task
 from envfarm.toolbox.artifacts import Artifacts
 from envfarm.toolbox.errors import Conflict, FarmError, StorageError
 from envfarm.toolbox.explain import explain
+from envfarm.toolbox.quota import SourceQuota
 from envfarm.toolbox.sandboxes.base import Backend, Sandbox
 from envfarm.toolbox.toolbox import Toolbox
 from envfarm.toolbox.tools.formats import describe
@@ -75,7 +76,8 @@ class Core:
     artifacts: Artifacts
     owner: str
     settings: FarmSettings
-    servers: Servers
+    services: Services = NO_SERVICES
+    servers: Servers = field(init=False)
     live: dict[str, Episode] = field(default_factory=dict)
     runs: dict[str, RunRequest] = field(default_factory=dict)
     hub: Hub = field(default_factory=Hub)
@@ -83,6 +85,10 @@ class Core:
     draining: bool = False  # nothing new begins
     _plays: dict[str, Play] = field(default_factory=dict)
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        settings = self.settings
+        self.servers = Servers(self.store, self.owner, silent=settings.takeover_seconds, url=settings.advertise)
 
     def play(self, task: Task) -> Play:
         """What all episodes of a task share. Raises TaskError."""
@@ -107,7 +113,10 @@ class Core:
     def set_run(self, run: str, request: RunRequest) -> None:
         """Let a run's quotas be in force."""
         self.runs[run] = request
-        self.toolbox.set_run(run, max_concurrent=request.max_concurrent, qps=request.qps, priority=request.priority)
+        sources = {name: SourceQuota(one.max_concurrent, one.priority) for name, one in request.sources.items()}
+        self.toolbox.set_run(
+            run, max_concurrent=request.max_concurrent, qps=request.qps, priority=request.priority, sources=sources
+        )
 
     async def load_runs(self) -> None:
         """Let the quotas in the store be in force."""

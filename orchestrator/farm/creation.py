@@ -7,12 +7,12 @@ import time
 from envfarm.orchestrator.farm.admission import Admission
 from envfarm.orchestrator.farm.catalogue import pick
 from envfarm.orchestrator.farm.core import Core
-from envfarm.orchestrator.farm.episodes import Episode, created, happened, new_ids
+from envfarm.orchestrator.farm.episodes import Episode, created, dataset_of, happened, new_ids
 from envfarm.orchestrator.farm.keys import Claim, Keys
 from envfarm.orchestrator.farm.leases import Leases
 from envfarm.orchestrator.farm.views import merged
 from envfarm.orchestrator.schemas.episodes import EpisodeLimits, EpisodeRequest
-from envfarm.orchestrator.schemas.runs import RunRequest
+from envfarm.orchestrator.schemas.runs import RunRequest, SourceQuotas
 from envfarm.orchestrator.store.changes import INSERT_EPISODE, Change
 from envfarm.tasks.spec import Task
 
@@ -39,7 +39,7 @@ class Creation:
         core = self.core
         task = pick(core.registry, request)
         episodes = self._episodes(request, run, task)
-        self.admission.admit(run, request.n)
+        self.admission.admit(run, dataset_of(task.id), request.n)
         change = Change(rows=[(INSERT_EPISODE, created(episode, core.owner)) for episode in episodes])
         change.events = [happened(episode, "episode.state", state="queued", task=task.id) for episode in episodes]
         if claim is not None:
@@ -71,7 +71,7 @@ class Creation:
         return episodes
 
     def _limits(self, request: EpisodeRequest, run: str, task: Task) -> EpisodeLimits:
-        """The request's, else the run's, else the task's, else the server's."""
+        """The request's, else those of the task's source in the run, the run's, the task's, the server's."""
         settings = self.core.settings
         server = {
             "max_turns": settings.max_turns,
@@ -80,4 +80,5 @@ class Creation:
             "output_limit": settings.output_limit,
         }
         quotas = self.core.runs.get(run, RunRequest())
-        return merged(request.limits, quotas.limits, server)
+        source = quotas.sources.get(dataset_of(task.id), SourceQuotas())
+        return merged(request.limits, source.limits, quotas.limits, server)

@@ -29,7 +29,7 @@ from envfarm.orchestrator.store.codec import dump, plain
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.errors import Conflict
 from envfarm.toolbox.sandboxes.base import Sandbox
-from envfarm.toolbox.tools.base import Tool
+from envfarm.toolbox.tools.base import State, Tool
 
 MOVES: dict[str, frozenset[str]] = {
     "queued": frozenset({"starting", "failed", "expired", "cancelled"}),
@@ -56,7 +56,7 @@ class Step:
 
     __slots__ = (
         "begun", "calls", "digest", "done", "key", "policy_version", "reason", "recovered", "results", "resumed",
-        "saved", "started_at", "step_id", "terminated", "timeout_s", "truncated", "turn", "view",
+        "saved", "started_at", "state", "step_id", "terminated", "timeout_s", "truncated", "turn", "view",
     )  # fmt: skip
 
     def __init__(self, step_id: str, turn: int, digest: str, calls: list[Call], *, timeout_s: float | None) -> None:
@@ -69,6 +69,7 @@ class Step:
         self.policy_version: str | None = None
         self.results: list[dict[str, Any]] = []  # of the calls that are done, as CallResult
         self.started_at = time.time()
+        self.state: State | None = None  # what the tools keep after the calls that are done; None: as before
         self.recovered = False  # read from the store, where its first row is
         self.resumed = False  # its next call may have been sent to the sandbox before
         self.terminated = False
@@ -105,10 +106,10 @@ class Episode:
     """One live episode. Changed only by the event loop of its owner."""
 
     __slots__ = (
-        "answer", "created_at", "current", "ended_at", "errors", "evidence", "fork_of", "forking", "group_id", "id",
-        "kept", "last", "lease_s", "lease_until", "limits", "lock", "output", "play", "policy_version", "reason",
+        "answer", "bare", "created_at", "current", "ended_at", "errors", "evidence", "fork_of", "forking", "group_id",
+        "id", "kept", "last", "lease_s", "lease_until", "limits", "lock", "output", "play", "policy_version", "reason",
         "reward", "rollout_index", "run", "sandbox", "sandbox_id", "started_at", "state", "step_ids", "taken",
-        "terminated", "truncated", "turn", "waiters", "work",
+        "terminated", "tool_state", "truncated", "turn", "waiters", "work",
     )  # fmt: skip
 
     def __init__(self, id: str, run: str, play: Play, limits: EpisodeLimits, *, created_at: float) -> None:
@@ -129,6 +130,8 @@ class Episode:
         self.lease_until = 0.0
         self.sandbox: Sandbox | None = None
         self.sandbox_id: str | None = None
+        self.bare = False  # it needs no sandbox, and never has one
+        self.tool_state: State = {}  # after the steps that are done
         self.step_ids: set[str] | None = None  # of the steps done; their results are in the store
         self.current: Step | None = None
         self.forking = False  # copies of its sandbox are being made
@@ -151,6 +154,11 @@ class Episode:
     def task(self) -> str:
         """The id of its task."""
         return self.play.task.id
+
+    @property
+    def source(self) -> str:
+        """Where its task comes from: the first part of the task's id."""
+        return dataset_of(self.task)
 
     @property
     def ended(self) -> bool:
@@ -192,6 +200,11 @@ class Episode:
                 if self.waiters is not None:
                     self.waiters.discard(waiter)
         return True
+
+
+def dataset_of(task_id: str) -> str:
+    """The first part of a task's id."""
+    return task_id.split("/", 1)[0]
 
 
 def new_ids(n: int) -> Iterator[str]:

@@ -10,11 +10,10 @@ from pathlib import Path
 
 from sqlalchemy import bindparam, select, update
 
-from envfarm.envs.base import Images
 from envfarm.orchestrator.errors import Moving, StoreError
 from envfarm.orchestrator.farm import catalogue
 from envfarm.orchestrator.farm.admission import Admission
-from envfarm.orchestrator.farm.core import Core, FarmSettings
+from envfarm.orchestrator.farm.core import Core
 from envfarm.orchestrator.farm.creation import Creation
 from envfarm.orchestrator.farm.endings import verdict
 from envfarm.orchestrator.farm.episodes import Episode
@@ -24,6 +23,7 @@ from envfarm.orchestrator.farm.keys import Keys
 from envfarm.orchestrator.farm.leases import Leases
 from envfarm.orchestrator.farm.recovery import Recovery
 from envfarm.orchestrator.farm.runs import Runs
+from envfarm.orchestrator.farm.sampling import sample
 from envfarm.orchestrator.farm.steps import Steps
 from envfarm.orchestrator.farm.stored import Stored
 from envfarm.orchestrator.farm.takeover import Takeover, place_of
@@ -36,6 +36,7 @@ from envfarm.orchestrator.schemas.episodes import (
     Event,
     FinishRequest,
     ForkRequest,
+    GroupView,
     ReadyView,
     RewardsView,
     RewardView,
@@ -44,18 +45,12 @@ from envfarm.orchestrator.schemas.episodes import (
     StepView,
 )
 from envfarm.orchestrator.schemas.runs import LeaseView, RunRequest, RunView
-from envfarm.orchestrator.schemas.tasks import TaskStats, TaskView, ToolFormat, ToolSchema
+from envfarm.orchestrator.schemas.tasks import SampleRequest, SampleView, TaskStats, TaskView, ToolFormat, ToolSchema
 from envfarm.orchestrator.store import queries, tables
 from envfarm.orchestrator.store.broom import Broom
 from envfarm.orchestrator.store.changes import Change
 from envfarm.orchestrator.store.events import follow
-from envfarm.orchestrator.store.servers import Servers
-from envfarm.orchestrator.store.store import Store
-from envfarm.tasks.registry import Registry
-from envfarm.toolbox.artifacts import Artifacts
 from envfarm.toolbox.errors import Conflict, FarmError, Gone, NotFound
-from envfarm.toolbox.sandboxes.base import Backend
-from envfarm.toolbox.toolbox import Toolbox
 
 _DELETE = update(tables.episodes).where(tables.episodes.c.id == bindparam("the_id")).values(deleted_at=bindparam("now"))
 _POLL = 0.5  # seconds between two looks at an episode that another server drives
@@ -64,24 +59,13 @@ _POLL = 0.5  # seconds between two looks at an episode that another server drive
 class Farm:
     """Episodes from creation to reward. Give it opened to nobody before `start`, and `close` it at the end."""
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        backend: Backend,
-        toolbox: Toolbox,
-        registry: Registry,
-        images: Images,
-        artifacts: Artifacts,
-        owner: str,
-        settings: FarmSettings,
-    ) -> None:
-        self.store = store
-        self.toolbox = toolbox
-        self.registry = registry
-        self.artifacts = artifacts
-        self.servers = Servers(store, owner, silent=settings.takeover_seconds, url=settings.advertise)
-        self.core = core = Core(store, backend, toolbox, registry, images, artifacts, owner, settings, self.servers)
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self.store = core.store
+        self.toolbox = core.toolbox
+        self.registry = core.registry
+        self.artifacts = core.artifacts
+        self.servers = core.servers
         self._scoring = Scoring(core)
         self._admission = Admission(core)
         self._steps = Steps(core, self._scoring, self._admission)
@@ -91,7 +75,7 @@ class Farm:
         self.broom = Broom(core)
         self._recovery = Recovery(core, self._admission, self._steps, self._scoring, self._leases)
         self._takeover = Takeover(core, self._recovery)
-        keys = Keys(store)
+        keys = Keys(core.store)
         self._creation = Creation(core, keys, self._admission, self._leases)
         self._forks = Forks(core, self._scoring, keys, self._leases)
 
@@ -267,6 +251,10 @@ class Farm:
                 return view.reward or pending(view)
             await asyncio.sleep(_POLL)
 
+    async def group(self, run: str, group: str) -> GroupView:
+        """A group of episodes with their rewards. Raises NotFound, StoreError."""
+        return await self._scoring.groups.view(run, group)
+
     async def rewards(
         self, *, run: str | None = None, after: int = 0, wait: float = 0.0, limit: int = 100
     ) -> RewardsView:
@@ -310,6 +298,12 @@ class Farm:
     ) -> Page[TaskStats]:
         """How each task went. Raises BadRequest (the cursor)."""
         return await queries.task_stats(self.store, dataset=dataset, run=run, cursor=cursor, limit=limit)
+
+    async def sample(self, request: SampleRequest) -> SampleView:
+        """Tasks drawn by how they went so far. Raises TaskError, StoreError."""
+        chosen = catalogue.select_tasks(self.registry, dataset=request.dataset, split=request.split, kind=request.kind)
+        records = await queries.records(self.store, run=request.run, policy_version=request.policy_version)
+        return sample(chosen, records, request)
 
     async def tasks(
         self,

@@ -84,15 +84,17 @@ class Forks:
             origin.forking = False
             origin.renew()
             origin.notify()
-        for twin, box in zip(twins, boxes, strict=True):
+        for twin, box in zip(twins, boxes, strict=not origin.bare):
             twin.sandbox, twin.sandbox_id = box, box.id
         await self._begin(origin.id, twins, claim)
         return twins
 
     async def _copies(self, origin: Episode, leases: list[str]) -> list[Sandbox]:
         """Copies of an origin's sandbox. Raises SandboxLost (the origin's own), FarmFull, other SandboxErrors."""
+        if origin.bare:
+            return []
         await self._answers(origin)  # else each copy would find out for itself, when its time to start is over
-        return await self.core.toolbox.fork(_sandbox(origin), leases, run=origin.run)
+        return await self.core.toolbox.fork(_sandbox(origin), leases, run=origin.run, source=origin.source)
 
     async def _answers(self, origin: Episode) -> None:
         """See that an origin's sandbox answers, over a new stream where its own is silent. Raises SandboxLost."""
@@ -176,7 +178,7 @@ def _twin(origin: Episode, id: str, request: ForkRequest) -> Episode:
     twin.fork_of = origin.id
     twin.group_id = request.group_id or origin.group_id
     twin.policy_version = request.policy_version or origin.policy_version
-    for name in ("started_at", "turn", "last", "errors", "output", "kept"):
+    for name in ("started_at", "turn", "last", "errors", "output", "kept", "bare", "tool_state"):
         setattr(twin, name, getattr(origin, name))
     twin.step_ids = None if origin.step_ids is None else set(origin.step_ids)
     return twin

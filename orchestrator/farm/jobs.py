@@ -13,10 +13,11 @@ from envfarm.orchestrator.farm.blame import Blame
 from envfarm.orchestrator.farm.core import Core
 from envfarm.orchestrator.farm.endings import verdict
 from envfarm.orchestrator.farm.episodes import Episode, happened
+from envfarm.orchestrator.farm.groups import Groups
 from envfarm.orchestrator.store import tables
 from envfarm.orchestrator.store.changes import INSERT_ARTIFACT, Change
 from envfarm.orchestrator.store.codec import dump
-from envfarm.toolbox.errors import Conflict, SandboxError, SandboxLost, StorageError
+from envfarm.toolbox.errors import Conflict, FarmFault, SandboxError, SandboxLost, StorageError
 from envfarm.toolbox.sandboxes.base import Sandbox
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class Scoring:
         self.core = core
         self._collecting = asyncio.Semaphore(_COLLECTS)
         self.blame = Blame(core)
+        self.groups = Groups(core)
 
     async def begin(
         self, episode: Episode, *, terminated: bool, truncated: bool, reason: str | None, also: Change | None = None
@@ -69,7 +71,7 @@ class Scoring:
         """Save, score and store. Raises StoreError: then it can be called again."""
         try:
             if episode.evidence is not None and not self.core.artifacts.has(episode.evidence.values()):
-                if episode.sandbox is None:
+                if episode.sandbox is None and not episode.bare:
                     raise SandboxError("what it is scored by is not here; let all servers share one folder `artifacts`")
                 episode.evidence = None  # kept by a server that is gone, but the sandbox lives
             if episode.evidence is None:
@@ -96,12 +98,14 @@ class Scoring:
             artifacts=self.core.artifacts,
             answer=episode.answer,
             saved=dict(episode.evidence or {}),
+            state=episode.tool_state,
+            services=self.core.services,
         )
 
     async def _collect(self, episode: Episode) -> Reward | None:
         """Save what scoring needs from the agent's sandbox; the reward, when the agent broke that.
 
-        Raises SandboxError when it is gone.
+        Raises FarmFault; SandboxLost when it is gone.
         """
         play = episode.play
         saved: dict[str, str] = {}
@@ -119,7 +123,7 @@ class Scoring:
                 break
             except SandboxLost:
                 raise
-            except SandboxError as error:
+            except FarmFault as error:
                 if attempt + 1 == self.core.settings.score_attempts:
                     raise
                 log.warning("%s: collecting failed, trying again: %s", episode.id, error)
@@ -132,14 +136,14 @@ class Scoring:
         episode.evidence = saved
         return None
 
-    async def _attempts(self, episode: Episode) -> tuple[Reward | SandboxError, int]:
+    async def _attempts(self, episode: Episode) -> tuple[Reward | FarmFault, int]:
         """The reward, or the last fault, and how many attempts it took."""
         attempt = 0
         while True:
             attempt += 1
             try:
                 return await episode.play.env.score(episode.play.task, self._context(episode, episode.sandbox)), attempt
-            except SandboxError as error:
+            except FarmFault as error:
                 log.warning("%s: scoring attempt %d failed: %s", episode.id, attempt, error)
                 if attempt >= self.core.settings.score_attempts:
                     return error, attempt
@@ -155,8 +159,8 @@ class Scoring:
         except SandboxError:
             self.core.give_back(episode)
 
-    async def _reward(self, episode: Episode, reward: Reward | SandboxError, attempts: int) -> None:
-        if isinstance(reward, SandboxError):
+    async def _reward(self, episode: Episode, reward: Reward | FarmFault, attempts: int) -> None:
+        if isinstance(reward, FarmFault):
             why = f"the farm could not score it in {attempts} attempts: {reward}"
             view = verdict(episode, "error", reason=why, value=None, parts={}, evidence=dict(episode.evidence or {}))
         else:
@@ -169,3 +173,4 @@ class Scoring:
                 evidence=reward.evidence,
             )
         await self.core.end(episode, "scored", view, attempts=attempts)
+        await self.groups.settle(episode)

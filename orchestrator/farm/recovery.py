@@ -151,12 +151,15 @@ class Recovery:
         ):
             setattr(episode, name, getattr(row, name))
         episode.sandbox_id = row.sandbox
+        episode.bare = row.sandbox is None and row.state in ("running", "scoring")
         episode.reason = row.reason
         episode.answer = None if row.answer is None else load(row.answer)
         episode.evidence = None if row.evidence is None else load(row.evidence)
         done = [step for step in steps if step.finished_at is not None]
         episode.turn = len(done)
         episode.step_ids = {step.step_id for step in done}
+        for step in done:
+            episode.tool_state = episode.tool_state if step.state is None else load(step.state)
         for step in steps:  # one in flight too: what its calls used so far is used up
             for result in load(step.results or "[]"):
                 episode.output += len(result["content"])
@@ -192,7 +195,7 @@ class Recovery:
                 log.warning("%s: its sandbox was lost while the server was down: %s", episode.id, error)
                 return True
         episode.sandbox = sandbox
-        core.toolbox.adopt(sandbox, run=episode.run)
+        core.toolbox.adopt(sandbox, run=episode.run, source=episode.source)
         return True
 
     async def _go_on(self, episode: Episode, steps: list[Any]) -> None:
@@ -202,7 +205,7 @@ class Recovery:
             await core.change(episode, "queued", sandbox=None)
         if episode.state in ("queued", "running"):
             self.leases.watch(episode)
-        lost = episode.sandbox is None and (
+        lost = (episode.sandbox is None and not episode.bare) and (
             episode.state == "running" or (episode.state == "scoring" and episode.evidence is None)
         )
         if lost and episode.state == "running" and episode.untouched and not open_steps:

@@ -48,6 +48,7 @@ class Runs:
             priority=settings.priority,
             lease_s=self.core.lease_seconds(run),
             limits=settings.limits,
+            sources=settings.sources,
             created_at=rows[0].created_at if rows else 0.0,
             episodes=states,
         )

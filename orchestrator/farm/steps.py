@@ -185,6 +185,7 @@ class Steps:
                 break
             step.resumed = False
             step.results.append(records.result_of(call, result))
+            step.state = step.state if result.state is None else result.state
             self._judge(episode, step, result)
         limits = episode.limits
         if not step.terminated and not step.truncated and limits.max_turns and step.turn + 1 >= limits.max_turns:
@@ -214,12 +215,12 @@ class Steps:
                 event = happened(episode, "quota.throttled", tool=call.name[:80], seconds=round(waited, 3))
                 core.store.submit(Change(events=[event]))
         sandbox = episode.sandbox
-        if sandbox is None:
+        if sandbox is None and not episode.bare:
             raise SandboxError(f"episode {episode.id} has no sandbox")
         most = limits.step_timeout_s or core.settings.step_timeout
         user = task.config.agent.user
         context = ToolContext(
-            sandbox=sandbox,
+            leased=sandbox,
             artifacts=core.artifacts,
             command_id=f"{episode.id}:{step.key}:{index}",
             timeout=min(step.timeout_s or most, most, left),
@@ -228,6 +229,8 @@ class Steps:
             cwd=task.config.environment.workdir,
             resumed=step.resumed,
             room=core.settings.kept_outputs - episode.kept,
+            retrievers=core.services.retrievers,
+            state=episode.tool_state if step.state is None else step.state,
         )
         return await call_tool(episode.play.tools, call.name, call.arguments, context)
 
@@ -272,6 +275,7 @@ class Steps:
             if step.saved is not None:
                 await step.saved  # as above
         step.view = view
+        episode.tool_state = episode.tool_state if step.state is None else step.state
         episode.turn = step.turn + 1
         episode.last, episode.current = step, None
         if episode.step_ids is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from envfarm.orchestrator.farm.episodes import Episode, Play
+from envfarm.orchestrator.farm.episodes import Episode, Play, dataset_of
 from envfarm.orchestrator.schemas.episodes import (
     Call,
     CallResult,
@@ -102,11 +102,6 @@ def task_view(task: Task, *, whole: bool = False) -> TaskView:
         digest=task.digest,
         instruction=task.instruction if whole else None,
     )
-
-
-def dataset_of(task_id: str) -> str:
-    """The first part of a task's id."""
-    return task_id.split("/", 1)[0]
 
 
 def merged(*limits: EpisodeLimits | Mapping[str, Any]) -> EpisodeLimits:

@@ -10,6 +10,14 @@ from envfarm.orchestrator.schemas.base import Id, Name, RequestModel, ViewModel
 from envfarm.orchestrator.schemas.episodes import EpisodeLimits
 
 
+class SourceQuotas(RequestModel):
+    """The quotas of one source of a run's tasks; they come on top of the run's own."""
+
+    max_concurrent: int | None = Field(None, ge=1, description="live episodes at once; null: as the run may have")
+    priority: int | None = Field(None, ge=-100, le=100, description="higher is served first; null: the run's")
+    limits: EpisodeLimits = EpisodeLimits()
+
+
 class RunRequest(RequestModel):
     """The quotas of a run; whatever is left out gets its default."""
 
@@ -18,6 +26,7 @@ class RunRequest(RequestModel):
     priority: int = Field(0, ge=-100, le=100, description="higher is served first")
     lease_s: float | None = Field(None, gt=0, le=86400, description="seconds that an idle episode lives")
     limits: EpisodeLimits = EpisodeLimits()
+    sources: dict[str, SourceQuotas] = Field({}, description="by dataset, quotas within the run's")
 
 
 class RunView(ViewModel):
@@ -29,6 +38,7 @@ class RunView(ViewModel):
     priority: int = 0
     lease_s: float
     limits: EpisodeLimits = EpisodeLimits()
+    sources: dict[str, SourceQuotas] = Field({})
     created_at: float
     episodes: dict[str, int] = Field({}, description="number of episodes by state")
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from sqlalchemy import Select, func, select
 
+from envfarm.orchestrator.farm.sampling import Record
 from envfarm.orchestrator.farm.views import record_of_row, reward_of_row, row_view
 from envfarm.orchestrator.schemas.base import Page
-from envfarm.orchestrator.schemas.episodes import ArtifactView, EpisodeView, RewardView, StepRecord
+from envfarm.orchestrator.schemas.episodes import ArtifactView, EpisodeView, GroupMember, RewardView, StepRecord
 from envfarm.orchestrator.schemas.tasks import PolicyStats, TaskStats
 from envfarm.orchestrator.store import tables
 from envfarm.orchestrator.store.store import Store
@@ -125,6 +126,38 @@ async def task_stats(
         grouped[row.task].append(row)
     items = [_stats(task, rows) for task, rows in grouped.items()]
     return Page(items=items, next=encode(shown[-1]) if len(tasks) > limit else None)
+
+
+async def records(store: Store, *, run: str | None, policy_version: str | None) -> dict[str, Record]:
+    """How often each task that was tried was tried and solved."""
+    table = tables.task_stats.c
+    sums = select(table.task, func.sum(table.attempts).label("attempts"), func.sum(table.passes).label("passes"))
+    if run is not None:
+        sums = sums.where(table.run == run)
+    if policy_version is not None:
+        sums = sums.where(table.policy_version == policy_version)
+    return {row.task: Record(row.attempts, row.passes) for row in await store.rows(sums.group_by(table.task))}
+
+
+async def group(store: Store, run: str, group: str) -> list[GroupMember]:
+    """The episodes of a group, in order of their rollout_index, then of creation."""
+    query = (
+        select(_E.id, _E.task, _E.rollout_index, _E.state, _R.status, _R.value)
+        .outerjoin(tables.rewards, _R.episode == _E.id)
+        .where(_E.run == run, _E.group_id == group, _E.deleted_at.is_(None))
+        .order_by(_E.rollout_index, _E.id)
+    )
+    return [
+        GroupMember(
+            episode=row.id,
+            task=row.task,
+            rollout_index=row.rollout_index,
+            state=row.state,
+            status=row.status or "pending",
+            value=row.value,
+        )
+        for row in await store.rows(query)
+    ]
 
 
 async def states_of_run(store: Store, run: str) -> dict[str, int]:

@@ -16,8 +16,8 @@ from envfarm.toolbox.tools.base import ToolResult
 
 _THIS = and_(tables.steps.c.episode == bindparam("the_episode"), tables.steps.c.step_id == bindparam("the_step"))
 ONE_STEP = select(tables.steps).where(_THIS)
-_DONE_SO_FAR = update(tables.steps).where(_THIS).values(results=bindparam("new_results"))
-_names = ("results", "terminated", "truncated", "reason", "finished_at")
+_DONE_SO_FAR = update(tables.steps).where(_THIS).values(results=bindparam("new_results"), state=bindparam("new_state"))
+_names = ("results", "state", "terminated", "truncated", "reason", "finished_at")
 _DONE = update(tables.steps).where(_THIS).values(**{name: bindparam(f"new_{name}") for name in _names})
 
 _name = literal_column("'steps/'").concat(cast(tables.steps.c.turn, String)).concat(literal_column("'/%'"))
@@ -35,6 +35,7 @@ def started(episode: Episode, step: Step) -> Change:
         "calls": dump([{"id": call.id, "name": call.name, "arguments": call.arguments} for call in step.calls]),
         "timeout_s": step.timeout_s,
         "results": None,
+        "state": None,
         "terminated": False,
         "truncated": False,
         "reason": None,
@@ -50,7 +51,8 @@ def started(episode: Episode, step: Step) -> Change:
 def so_far(episode: Episode, step: Step) -> Change:
     """The change that keeps the results of the calls that are done."""
     key = {"the_episode": episode.id, "the_step": step.step_id}
-    return Change(rows=[(_DONE_SO_FAR, {**key, "new_results": dump(step.results)}), *_files(episode, step)])
+    row = {**key, "new_results": dump(step.results), "new_state": _state(step)}
+    return Change(rows=[(_DONE_SO_FAR, row), *_files(episode, step)])
 
 
 def finished(episode: Episode, step: Step) -> Change:
@@ -59,6 +61,7 @@ def finished(episode: Episode, step: Step) -> Change:
         "the_episode": episode.id,
         "the_step": step.step_id,
         "new_results": dump(step.results),
+        "new_state": _state(step),
         "new_terminated": step.terminated,
         "new_truncated": step.truncated,
         "new_reason": step.reason,
@@ -71,7 +74,7 @@ def finished(episode: Episode, step: Step) -> Change:
 
 def complete(begun: Change, episode: Episode, step: Step) -> None:
     """Make of the change that begins a step one that has its end too."""
-    begun.rows[0][1].update(results=dump(step.results), finished_at=time.time())
+    begun.rows[0][1].update(results=dump(step.results), state=_state(step), finished_at=time.time())
     _say_finished(begun, episode, step)
 
 
@@ -124,4 +127,9 @@ def step_of_row(row: Any) -> Step:
     step.started_at = row.started_at
     step.recovered = True
     step.results = load(row.results) if row.results else []
+    step.state = None if row.state is None else load(row.state)
     return step
+
+
+def _state(step: Step) -> str | None:
+    return None if step.state is None else dump(step.state)

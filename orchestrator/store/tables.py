@@ -83,6 +83,7 @@ episodes = Table(
     Column("fork_of", String(40)),  # its origin's id, which may be deleted by now
     Index("ix_episodes_run", "run", "id"),
     Index("ix_episodes_owner", "owner", "state"),
+    Index("ix_episodes_group", "run", "group_id"),
     Index("ix_episodes_deleted_at", "deleted_at"),
 )
 
@@ -95,6 +96,7 @@ steps = Table(
     Column("digest", String(32), nullable=False),  # of the calls
     Column("calls", Text, nullable=False),  # list of Call
     Column("results", Text),  # list of CallResult: of every call when the step is done, else of those that are
+    Column("state", Text),  # what the tools keep of the episode after those calls; null: as before
     Column("timeout_s", Double),
     Column("terminated", Boolean, nullable=False),
     Column("truncated", Boolean, nullable=False),

@@ -18,6 +18,7 @@ import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from envfarm.envs.base import Images, Message, Reward, ScoreContext
+from envfarm.orchestrator.farm.core import Core
 from envfarm.orchestrator.farm.farm import Farm
 from envfarm.orchestrator.settings import Settings
 from envfarm.orchestrator.store.store import Store
@@ -178,7 +179,7 @@ async def open_farm(
 
         async def start(owner: str = "me", capacity: int = 50, **settings: Any) -> Farm:
             toolbox = Toolbox(backend, owner=owner, capacity=capacity, queue=20)
-            farm = Farm(
+            core = Core(
                 store=Store(database),
                 backend=backend,
                 toolbox=toolbox,
@@ -188,6 +189,7 @@ async def open_farm(
                 owner=owner,
                 settings=replace(farm_settings(Settings()), **settings),
             )
+            farm = Farm(core)
             stack.push_async_callback(farm.close)
             await farm.start()
             return farm

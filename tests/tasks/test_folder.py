@@ -88,8 +88,6 @@ x = 1
         ({"task.toml": None, "task.yaml": "instruction: x"}, "Terminal-Bench 1 task; convert it"),
         ({"instruction.md": None}, "instruction.md: missing; add it"),
         ({"instruction.md": " \n"}, "instruction.md: empty; write what the agent is to do"),
-        ({"environment/Dockerfile": None}, r"environment/Dockerfile: missing; add it, or .*docker_image"),
-        ({"tests/test.sh": None}, r"tests/test.sh: missing; add it.*reward.txt"),
         ({"environment/docker-compose.yaml": "services: {}"}, "docker-compose.yaml: tasks of several containers"),
         ({"steps/one/instruction.md": "x"}, "steps: tasks of several steps"),
         ({"task.toml": "[environment]\nos = 'windows'"}, r"\[environment\] os: only linux"),
@@ -106,8 +104,6 @@ x = 1
         ({"task.toml": "[envfarm]\nservice_survive = true"}, "no such field; did you mean services_survive?"),
         ({"task.toml": "[envfarm]\nzzzzzzzz = true"}, r"\[envfarm\] zzzzzzzz: no such field; known: kind, "),
         ({"task.toml": "[envfarm]\nkind = 3\nlanguage = 4"}, r"\[envfarm\] kind: .*\(and 1 more\)"),
-        ({"task.toml": "[envfarm]\nkind = 'swe'"}, r"\[envfarm\] runner: missing"),
-        ({"task.toml": SWE}, r"\[envfarm\] fail_to_pass: missing"),
         ({"task.toml": SWE, "tests/ids.json": "{"}, "tests/ids.json: not valid JSON"),
         ({"task.toml": SWE, "tests/ids.json": '["a"]'}, "tests/ids.json: expected an object of two lists"),
         ({"task.toml": SWE, "tests/ids.json": '{"fail_to_pas": []}'}, "tests/ids.json: expected an object of two"),
@@ -116,7 +112,7 @@ x = 1
         ({"task.toml": "[environment.env]\nKEY = 'a ${NO_SUCH_V}'"}, r"\[environment.env\] KEY: NO_SUCH_V is not set"),
         (
             {"task.toml": "[environment]\nallowed_hosts = ['a']"},
-            r"\[environment\] allowed_hosts: .*\"allowlist\" beside",
+            r"\[environment\] allowed_hosts: .*allowlist.* beside",
         ),
         (
             {"task.toml": "[verifier.environment]\nnetwork_mode = 'allowlist'\nallowed_hosts = ['10.0.0.1']"},

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from envfarm.toolbox.errors import BackendUnavailable, FarmFull, SandboxStartError
+from envfarm.toolbox.quota import SourceQuota
 from envfarm.toolbox.sandboxes.base import Sandbox, SandboxSpec
 from envfarm.toolbox.sandboxes.simulated import SimulatedBackend
 from envfarm.toolbox.toolbox import Toolbox
@@ -438,3 +439,51 @@ async def test_close_during_starts_leaves_nothing_behind(make: Make) -> None:
     with pytest.raises(BackendUnavailable):
         await waiting
     assert backend.sandboxes == {}
+
+
+async def test_a_source_has_quotas_of_its_own_within_the_runs(make: Make) -> None:
+    toolbox = make(SimulatedBackend(), capacity=8)
+    sources = {"swe": SourceQuota(max_concurrent=1), "web": SourceQuota(max_concurrent=5)}
+    toolbox.set_run("r", max_concurrent=3, sources=sources)
+    first = await toolbox.lease(A, lease="1", run="r", source="swe")
+    second = ask(toolbox, "2", run="r", source="swe")
+    others = [await toolbox.lease(A, lease=f"w{n}", run="r", source=source) for n, source in enumerate(("web", "any"))]
+    third = ask(toolbox, "3", run="r", source="web")
+    elsewhere = await toolbox.lease(A, lease="e", run="other", source="swe")
+    await until(lambda: toolbox.stats().queued == 2)  # one is over its source's quota, one over the run's
+    await toolbox.release(others.pop())
+    others.append(await third)
+    assert not second.done()
+    await toolbox.release(first)
+    for one in (await second, elsewhere, *others):
+        await toolbox.release(one)
+    assert toolbox.stats().leased == 0
+
+
+async def test_a_source_may_come_first_and_loses_its_quota_when_it_is_dropped(make: Make) -> None:
+    toolbox = make(SimulatedBackend(), capacity=1)
+    toolbox.set_run("r", sources={"late": SourceQuota(), "soon": SourceQuota(max_concurrent=1, priority=5)})
+    held = await toolbox.lease(A, lease="0", run="r")
+    late, soon = ask(toolbox, "1", run="r", source="late"), ask(toolbox, "2", run="r", source="soon")
+    await until(lambda: toolbox.stats().queued == 2)
+    await toolbox.release(held)
+    kept = await soon
+    with pytest.raises(FarmFull, match="run r soon: it may have 0 more sandboxes, and 1 are asked for"):
+        await toolbox.fork(kept, ["twin"], run="r", source="soon")
+    toolbox.set_run("r")
+    await toolbox.release(kept)
+    await toolbox.release(await late)
+    await toolbox.release(await toolbox.lease(A, lease="3", run="r", source="soon"))
+
+
+async def test_a_source_has_waiting_places_of_its_own(make: Make) -> None:
+    toolbox = make(SimulatedBackend(), capacity=1, queue=1)
+    toolbox.set_run("r", sources={"swe": SourceQuota(max_concurrent=1)})
+    held = await toolbox.lease(A, lease="0", run="r", source="swe")
+    waiting = ask(toolbox, "1", run="r", source="swe")
+    await until(lambda: toolbox.stats().queued == 1)
+    with pytest.raises(FarmFull, match="run r swe: 1 of 1 waiting places are taken"):
+        toolbox.admit("r", source="swe")
+    toolbox.admit("r", source="web")
+    await toolbox.release(held)
+    await toolbox.release(await waiting)

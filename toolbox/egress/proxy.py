@@ -31,9 +31,10 @@ _HOP = {b"connection", b"host", b"keep-alive", b"te", b"trailer", b"upgrade", b"
 _HEAD, _HELLO, _CHUNK = 64 << 10, 32 << 10, 64 << 10
 _PATIENCE = 30.0  # seconds for a request's head, a TLS greeting, a name's resolution and a connection, each
 _CLIENTS = 256
-# Public by their numbers, and yet no host of the world: Azure's host agent, IPv4 addresses dressed as IPv6 (NAT64, 6to4,
-# Teredo), whose inner address a gateway may unwrap.
-_NEVER = [ipaddress.ip_network(text) for text in ("168.63.129.16/32", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96")]  # fmt: skip
+# Public by their numbers, and yet no host of the world: Azure's host agent, and IPv4 addresses dressed as IPv6 (NAT64,
+# 6to4, Teredo), whose inner address a gateway may unwrap.
+_DRESSED = ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96")
+_NEVER = [ipaddress.ip_network(text) for text in ("168.63.129.16/32", *_DRESSED)]
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -127,15 +128,15 @@ class Request:
     def origin(self) -> bytes:
         """The head as the host gets it: its own name and no other, and the connection ends with the answer."""
         where = self.name if self.port == 80 else f"{self.name}:{self.port}"
-        dropped = _HOP | {word.strip().lower() for key, value in self.headers if key == b"connection" for word in value.split(b",")}  # fmt: skip
-        kept = [b"%s: %s" % one for one in self.headers if one[0] not in dropped - {b"content-length"} and not one[0].startswith(b"proxy-")]  # fmt: skip
-        lines = [
-            b"%s %s HTTP/1.1" % (self.method, self.path),
-            b"host: %s" % where.encode(),
-            *kept,
-            b"connection: close",
+        listed = b",".join(value for key, value in self.headers if key == b"connection").lower()
+        dropped = _HOP | {word.strip() for word in listed.split(b",")} - {b"content-length"}  # which says where it ends
+        kept = [
+            b"%s: %s" % (key, value)
+            for key, value in self.headers
+            if key not in dropped and not key.startswith(b"proxy-")
         ]
-        return b"\r\n".join([*lines, b"", b""])
+        first = [b"%s %s HTTP/1.1" % (self.method, self.path), b"host: %s" % where.encode()]
+        return b"\r\n".join([*first, *kept, b"connection: close", b"", b""])
 
 
 def _authority(text: str, port: int | None) -> tuple[str, int]:
@@ -269,7 +270,8 @@ async def client_hello(reader: asyncio.StreamReader) -> tuple[bytes, str | None]
 
 async def main(address: str, hosts: str, private: str) -> None:
     """Listen at an address, for good; `hosts` and `private` are JSON lists of rules and of networks."""
-    proxy = Proxy([Rule.parse(text) for text in json.loads(hosts)], [ipaddress.ip_network(text) for text in json.loads(private)])  # fmt: skip
+    rules = [Rule.parse(text) for text in json.loads(hosts)]
+    proxy = Proxy(rules, [ipaddress.ip_network(text) for text in json.loads(private)])
     server = await asyncio.start_server(proxy.serve, address, PORT, limit=_HEAD)
     sys.stdout.buffer.write(READY)
     sys.stdout.flush()

@@ -1,7 +1,7 @@
 """The way out of a container with an allowlist: a network of its own, on which nothing stands but a proxy.
 
 The network is internal, the engine's host has no address on it, and the proxy alone has a second one, to the world. So
-nothing else can be reached whatever the sandbox tries: no firewall rule of ours and no setting of the bridge has to hold.
+nothing else can be reached, whatever the sandbox tries: no firewall rule of ours has to hold.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from docker.types import IPAMConfig, IPAMPool, LogConfig
 
 from envfarm.toolbox.egress import proxy
 from envfarm.toolbox.egress.config import EgressConfig
-from envfarm.toolbox.errors import BackendUnavailable, SandboxError, SandboxLost, SandboxStartError
+from envfarm.toolbox.errors import BackendUnavailable, SandboxLost, SandboxStartError
 from envfarm.toolbox.sandboxes.docker_client import DockerApi
 from envfarm.toolbox.sandboxes.docker_stream import DockerStream, attach
 
@@ -34,7 +34,7 @@ _PREFIX = 29
 _TRIES = 8  # networks, whose addresses are drawn by lot, that may turn out to be taken
 _START = 60.0
 _PAUSE = 0.5  # seconds between two looks at an engine that is away
-_PUBLIC_NO = "localhost,127.0.0.1,::1"
+_ITSELF = "localhost,127.0.0.1,::1"
 
 
 class Egress:
@@ -66,10 +66,10 @@ class Egress:
 
     async def _open(self, hosts: Sequence[str], config: EgressConfig, owner: str) -> None:
         try:
-            rules = [proxy.Rule.parse(text) for text in hosts]
+            for text in hosts:
+                proxy.Rule.parse(text)
         except ValueError as error:
             raise SandboxStartError(f"allowed_hosts: {error}") from None
-        assert len(rules) == len(hosts)
         image = (await self._api.image(config.image))["Id"]
         public = await self._api.network()
         labels = {EGRESS_OWNER: owner}
@@ -151,7 +151,7 @@ class Egress:
 def environment(address: str) -> dict[str, str]:
     """What programs are told of the proxy, in both spellings."""
     url = f"http://{address}:{proxy.PORT}"
-    named = {"http_proxy": url, "https_proxy": url, "no_proxy": _PUBLIC_NO}
+    named = {"http_proxy": url, "https_proxy": url, "no_proxy": _ITSELF}
     return named | {key.upper(): value for key, value in named.items()}
 
 
@@ -180,7 +180,7 @@ def _network(client: docker.DockerClient, name: str, labels: dict[str, str]) -> 
         except docker.errors.APIError as error:
             if not left or "overlaps" not in str(error):
                 raise
-    raise SandboxError("no room for a network")
+    raise AssertionError
 
 
 def _proxy(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict
@@ -45,3 +46,14 @@ class Retriever(Protocol):
 
     async def close(self) -> None:
         """Let go of files and connections."""
+
+
+class Retrievers(Protocol):
+    """The corpora, and other sources, that a farm serves to its episodes."""
+
+    @property
+    def versions(self) -> Sequence[str]:
+        """The versions that there are."""
+
+    def of(self, version: str) -> Retriever:
+        """What searches that version, shared by everybody. Raises SearchUnavailable, which says what there is."""

@@ -3,12 +3,13 @@
 FarmError
 ├── BadRequest
 │   └── CorpusError          a source, a corpus or an index that cannot be used; names the file and the fix
-└── SearchUnavailable        a fault of the farm's search, never of the model
+└── FarmFault
+    └── SearchUnavailable    the farm's search cannot answer now
 """
 
 from __future__ import annotations
 
-from envfarm.toolbox.errors import BadRequest, FarmError
+from envfarm.toolbox.errors import BadRequest, FarmFault
 
 
 class CorpusError(BadRequest):
@@ -18,7 +19,5 @@ class CorpusError(BadRequest):
     status = 422
 
 
-class SearchUnavailable(FarmError):
+class SearchUnavailable(FarmFault):
     """The farm's search cannot answer now."""
-
-    status = 503

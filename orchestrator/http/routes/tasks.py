@@ -5,7 +5,7 @@ from __future__ import annotations
 from envfarm.orchestrator.http.boundary import Nothing, Request
 from envfarm.orchestrator.http.routes.queries import Stats, Tasks, Tools
 from envfarm.orchestrator.schemas.base import Page
-from envfarm.orchestrator.schemas.tasks import TaskStats, TaskView, ToolSchema
+from envfarm.orchestrator.schemas.tasks import SampleRequest, SampleView, TaskStats, TaskView, ToolSchema
 
 
 async def listed(request: Request[Tasks, Nothing]) -> Page[TaskView]:
@@ -40,3 +40,9 @@ async def stats(request: Request[Stats, Nothing]) -> Page[TaskStats]:
     return await request.farm.stats(
         dataset=query.dataset, run=request.run(query.run), cursor=query.cursor, limit=query.limit
     )
+
+
+async def sample(request: Request[Nothing, SampleRequest]) -> SampleView:
+    """Tasks drawn at random, by how often they were solved; a token for one run draws by that run's statistics."""
+    body = request.body
+    return await request.farm.sample(body.model_copy(update={"run": request.run(body.run)}))

@@ -224,7 +224,7 @@ async def test_a_farm_without_room_refuses_and_a_failure_leaves_nothing(
     farm = await open_farm(capacity=3)
     await farm.put_run("small", RunRequest(max_concurrent=2))
     id = await create(farm, run="small")
-    with pytest.raises(FarmFull, match="run small: it has 1 of 2"):
+    with pytest.raises(FarmFull, match="run small: it may have 1 more sandboxes, and 2 are"):
         await farm.fork(id, ForkRequest(n=2))
     other = await create(farm)
     with pytest.raises(FarmFull, match="no room for 2 more"):

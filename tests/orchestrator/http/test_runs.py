@@ -36,6 +36,18 @@ async def test_a_run_over_its_quota_waits_and_goes_on(api: Api) -> None:
     assert (await api.get(f"/v1/episodes/{second['id']}?wait=10")).json["state"] == "running"
 
 
+async def test_a_source_has_quotas_and_limits_within_its_run(api: Api) -> None:
+    sources = {"toy": {"max_concurrent": 1, "priority": 2, "limits": {"max_turns": 3}}}
+    put = await api("PUT", "/v1/runs/r", {"limits": {"max_turns": 7, "max_errors": 2}, "sources": sources})
+    assert put.json["sources"]["toy"]["max_concurrent"] == 1
+    first = await api.running(run="r")
+    [second] = await api.create(run="r")
+    assert (second["limits"]["max_turns"], second["limits"]["max_errors"]) == (3, 2)
+    assert (await api.get(f"/v1/episodes/{second['id']}?wait=0.05")).json["state"] == "queued"
+    await api.post(f"/v1/episodes/{first}/cancel")
+    assert (await api.get(f"/v1/episodes/{second['id']}?wait=10")).json["state"] == "running"
+
+
 async def test_a_rate_limit_answers_429_when_its_turn_is_too_far_away(serve: Any, farm: Farm) -> None:
     farm.toolbox.max_throttle = 0.0
     api = await serve(farm)
@@ -99,3 +111,19 @@ async def test_stats_by_task(api: Api) -> None:
     assert stats["mean"] == pytest.approx(2 / 3)
     assert stats["by_policy_version"]["v1"] == {"attempts": 2, "passes": 1, "mean": 0.5}
     assert (await api.get("/v1/stats/tasks?dataset=none")).json["items"] == []
+
+
+async def test_tasks_are_drawn_by_how_they_went(api: Api) -> None:
+    request = {"n": 50, "dataset": "toy", "pass_rate": [0.5, 1], "seed": 1}
+    before = (await api.post("/v1/sample", request)).json
+    assert {(one["attempts"], one["pass_rate"]) for one in before["items"]} == {(0, None)}
+    assert before["candidates"] == before["tasks"] == len(before["items"])
+    id = await api.running(run="r")
+    await api.post(f"/v1/episodes/{id}/finish")  # nothing was done: 0
+    await api.get(f"/v1/episodes/{id}/reward?wait=10")
+    after = (await api.post("/v1/sample", request)).json
+    assert {one["task"] for one in before["items"]} - {one["task"] for one in after["items"]} == {"toy/one"}
+    assert after["candidates"] == after["tasks"] - 1
+    assert (await api.post("/v1/sample", {**request, "run": "other"})).json == before
+    wrong = await api.post("/v1/sample", {**request, "pass_rate": [1, 0]})
+    assert (wrong.status, "lower bound first" in wrong.error["message"]) == (400, True)

@@ -217,9 +217,11 @@ async def test_an_older_database_is_migrated_with_what_it_holds(database: str) -
     first = Store(database)
     await first.open()
     older = ["episodes ADD COLUMN priority INTEGER DEFAULT 0 NOT NULL", "episodes DROP COLUMN fork_of"]
+    older += ["steps DROP COLUMN state"]
     older += [f"servers DROP COLUMN {name}" for name in ("url", "place", "term", "left_at")]
     for change in older:
         await first.write(Change(rows=[(text(f"ALTER TABLE {change}"), {})]))
+    await first.write(Change(rows=[(text("DROP INDEX ix_episodes_group"), {})]))
     server = text("INSERT INTO servers (id, started_at, heartbeat_at) VALUES ('me', 1.0, 1.0)")
     await first.write(Change(rows=[(server, {})]))
     columns = "id, run, task, task_digest, kind, state, owner, limits, terminated, truncated, created_at"

@@ -13,10 +13,14 @@ from envfarm.toolbox.egress.proxy import Refused, Request, Rule, public
     ("rule", "allowed", "refused"),
     [
         ("example.org", [("example.org", 80), ("example.org", 443)], [("example.org", 22), ("a.example.org", 443)]),
-        ("*.Example.org.", [("a.example.org", 443), ("a.b.example.org", 80)], [("example.org", 443), ("aexample.org", 443)]),
+        (
+            "*.Example.org.",
+            [("a.example.org", 443), ("a.b.example.org", 80)],
+            [("example.org", 443), ("aexample.org", 443)],
+        ),
         ("example.org:8443", [("example.org", 8443)], [("example.org", 443)]),
     ],
-)  # fmt: skip
+)
 def test_a_rule_allows_what_it_says(rule: str, allowed: list[tuple[str, int]], refused: list[tuple[str, int]]) -> None:
     parsed = Rule.parse(rule)
     assert all(parsed.allows(*one) for one in allowed)
@@ -25,8 +29,26 @@ def test_a_rule_allows_what_it_says(rule: str, allowed: list[tuple[str, int]], r
 
 @pytest.mark.parametrize(
     "text",
-    ["", "*", "*.", "a*.org", "10.0.0.1", "0x7f.1", "2130706433", "[::1]", "::1", "a b", "https://a.org", "a@b.org", "a.org:0", "a.org:99999", "-a.org", "a..org", "a/b"],
-)  # fmt: skip
+    [
+        "",
+        "*",
+        "*.",
+        "a*.org",
+        "10.0.0.1",
+        "0x7f.1",
+        "2130706433",
+        "[::1]",
+        "::1",
+        "a b",
+        "https://a.org",
+        "a@b.org",
+        "a.org:0",
+        "a.org:99999",
+        "-a.org",
+        "a..org",
+        "a/b",
+    ],
+)
 def test_what_is_no_hosts_name_is_no_rule(text: str) -> None:
     with pytest.raises(ValueError, match="write"):
         Rule.parse(text)
@@ -34,8 +56,31 @@ def test_what_is_no_hosts_name_is_no_rule(text: str) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["127.0.0.1", "10.1.2.3", "172.17.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "198.18.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255", "168.63.129.16", "::1", "::", "fe80::1", "fd00::1", "ff02::1", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "64:ff9b::a00:1", "2002:a00:1::1", "fd00:ec2::254", "fe80::1%eth0"],
-)  # fmt: skip
+    [
+        "127.0.0.1",
+        "10.1.2.3",
+        "172.17.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "198.18.0.1",
+        "0.0.0.0",
+        "224.0.0.1",
+        "255.255.255.255",
+        "168.63.129.16",
+        "::1",
+        "::",
+        "fe80::1",
+        "fd00::1",
+        "ff02::1",
+        "::ffff:10.0.0.1",
+        "::ffff:169.254.169.254",
+        "64:ff9b::a00:1",
+        "2002:a00:1::1",
+        "fd00:ec2::254",
+        "fe80::1%eth0",
+    ],
+)
 def test_an_address_that_is_not_the_worlds(address: str) -> None:
     assert not public(address)
 
