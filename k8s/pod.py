@@ -157,7 +157,7 @@ def resources_of(config: KubernetesConfig, spec: SandboxSpec) -> dict[str, dict[
 def _isolate(body: dict[str, Any], config: KubernetesConfig, spec: SandboxSpec) -> None:
     """Runtime class, and a cut of the network that needs no help from the cluster's network plugin."""
     if spec.network == "allowlist":
-        raise SandboxStartError("network allowlist: this back end cannot filter hosts; use none or public")
+        raise SandboxStartError("network allowlist: only the Docker back end filters hosts; use none or public here")
     cut = spec.network == "none"
     runtime = "gvisor-nonet" if cut and spec.isolation == "gvisor" else spec.isolation
     if runtime not in config.runtime_classes:

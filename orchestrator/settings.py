@@ -24,6 +24,7 @@ from pydantic_settings import (
 
 from envfarm.k8s.config import KubernetesConfig
 from envfarm.orchestrator.errors import SettingsError
+from envfarm.toolbox.egress.config import EgressConfig
 from envfarm.toolbox.explain import Place, dotted, explain
 from envfarm.toolbox.sandboxes.base import Isolation
 
@@ -141,6 +142,9 @@ class Settings(BaseSettings):
     )
     kubernetes: Annotated[KubernetesConfig, NoDecode, BeforeValidator(_table)] = Field(
         KubernetesConfig(), description="table of what the Kubernetes back end is told"
+    )
+    egress: Annotated[EgressConfig, NoDecode, BeforeValidator(_table)] = Field(
+        EgressConfig(), description="table of what the proxies of tasks with an allowlist are told"
     )
     isolation: Isolation = Field("runc", description="of tasks that ask for none: `runc` or `gvisor`")
     network: Literal["none", "public"] = Field("none", description="of tasks that ask for none: `none` or `public`")

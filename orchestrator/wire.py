@@ -57,7 +57,7 @@ def open_backend(settings: Settings) -> Backend:
         return KubernetesBackend(settings.kubernetes, images=open_pushed(settings).images)
     from envfarm.toolbox.sandboxes.docker import DockerBackend
 
-    return DockerBackend(settings.docker_url)
+    return DockerBackend(settings.docker_url, egress=settings.egress)
 
 
 @asynccontextmanager

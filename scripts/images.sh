@@ -66,7 +66,7 @@ base() {
 
 engine_root=$(docker info -f '{{.DockerRootDir}}')
 wanted=("$@")
-[ ${#wanted[@]} -gt 0 ] || wanted=(busybox go node rust)
+[ ${#wanted[@]} -gt 0 ] || wanted=(busybox egress go node rust)
 missing=no
 for name in base "${wanted[@]}"; do docker image inspect "envfarm/$name:1" >/dev/null 2>&1 || missing=yes; done
 [ "$missing" = no ] || [ ! -d "$engine_root" ] || need_disk "$engine_root" 6 "building the images"

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from envfarm.tasks.kinds import check
 from envfarm.tasks.near import near_misses
 from envfarm.tasks.spec import Task, TaskConfig
+from envfarm.toolbox.egress.proxy import Rule
 from envfarm.toolbox.errors import TaskError
 from envfarm.toolbox.explain import Place, dotted, explain
 
@@ -184,7 +185,7 @@ def _in_toml(place: Place) -> str:
 
 
 def _check_network(path: Path, config: TaskConfig) -> None:
-    """Hosts cannot be filtered: neither a closed nor an open network is what such a task asks for."""
+    """Each host must be one that a proxy can tell from others, and a list must be what the network's mode asks for."""
     tables = {
         "agent": config.agent,
         "environment": config.environment,
@@ -192,13 +193,16 @@ def _check_network(path: Path, config: TaskConfig) -> None:
         "verifier.environment": config.verifier.environment,
     }
     for name, table in tables.items():
-        if table is None or not (table.network_mode == "allowlist" or table.allowed_hosts):
+        if table is None or not table.allowed_hosts:
             continue
-        key = "network_mode" if table.network_mode == "allowlist" else "allowed_hosts"
-        raise TaskError(
-            f"{path / 'task.toml'}: [{name}] {key}: no back end can filter hosts; "
-            'write network_mode = "no-network" or "public", without allowed_hosts'
-        )
+        where = f"{path / 'task.toml'}: [{name}] allowed_hosts"
+        if table.network_mode != "allowlist":
+            raise TaskError(f'{where}: write network_mode = "allowlist" beside it, or leave it out')
+        for text in table.allowed_hosts:
+            try:
+                Rule.parse(text)
+            except ValueError as error:
+                raise TaskError(f"{where}: {error}") from None
 
 
 def _bytes(file: Path) -> bytes:

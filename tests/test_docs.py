@@ -20,6 +20,7 @@ from envfarm.orchestrator.cli.app import app
 from envfarm.orchestrator.http.routes import ROUTES
 from envfarm.orchestrator.schemas.episodes import EventType
 from envfarm.orchestrator.settings import Settings
+from envfarm.toolbox.egress.config import EgressConfig
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))]
@@ -88,6 +89,13 @@ def test_every_setting_of_a_cluster_is_documented_with_its_meaning() -> None:
         re.findall(r"^\| `kubernetes\.([a-z_]+)` \| .*? \| (.*) \|$", (ROOT / "docs/settings.md").read_text(), re.M)
     )
     assert rows == {name: field.description for name, field in KubernetesConfig.model_fields.items()}
+
+
+def test_every_setting_of_the_egress_is_documented_with_its_meaning() -> None:
+    rows = dict(
+        re.findall(r"^\| `egress\.([a-z_]+)` \| .*? \| (.*) \|$", (ROOT / "docs/settings.md").read_text(), re.M)
+    )
+    assert rows == {name: field.description for name, field in EgressConfig.model_fields.items()}
 
 
 @pytest.mark.parametrize(

@@ -132,8 +132,8 @@ class ForkUnsupported(SandboxError):
 class SandboxLost(SandboxError):
     """The sandbox died under us; `cause` says how.
 
-    One of killed, oom, removed, engine, stream, silent; in a cluster also evicted, preempted, node (lost or shut down),
-    deadline, and claimed (another server of the farm took it while it waited warm).
+    One of killed, oom, removed, engine, stream, silent, egress (its proxy died); in a cluster also evicted, preempted,
+    node (lost or shut down), deadline, and claimed (another server of the farm took it while it waited warm).
     """
 
     retryable = False  # its episode ends with it

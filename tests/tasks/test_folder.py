@@ -111,13 +111,12 @@ x = 1
         ({"task.toml": "[verifier.env]\nKEY = '${ENVFARM_NO_SUCH}'"}, r"\[verifier.env\] KEY: .* the farm's own"),
         ({"task.toml": "[environment.env]\nKEY = 'a ${NO_SUCH_V}'"}, r"\[environment.env\] KEY: NO_SUCH_V is not set"),
         (
-            {"task.toml": "[agent]\nnetwork_mode = 'allowlist'"},
-            r"\[agent\] network_mode: no back end can filter",
+            {"task.toml": "[environment]\nallowed_hosts = ['a']"},
+            r"\[environment\] allowed_hosts: .*allowlist.* beside",
         ),
-        ({"task.toml": "[environment]\nallowed_hosts = ['a']"}, r"\[environment\] allowed_hosts: .*\"no-network\" or"),
         (
-            {"task.toml": "[verifier.environment]\nnetwork_mode = 'allowlist'"},
-            r"\[verifier.environment\] net",
+            {"task.toml": "[verifier.environment]\nnetwork_mode = 'allowlist'\nallowed_hosts = ['10.0.0.1']"},
+            r"\[verifier.environment\] allowed_hosts: '10.0.0.1' is no host's name",
         ),
     ],
 )

@@ -15,8 +15,10 @@ import docker.errors
 from docker.types import LogConfig
 from pydantic import ValidationError
 
+from envfarm.toolbox.egress.config import EgressConfig
 from envfarm.toolbox.errors import (
     BackendUnavailable,
+    ForkUnsupported,
     ImageError,
     SandboxError,
     SandboxLost,
@@ -25,6 +27,7 @@ from envfarm.toolbox.errors import (
 from envfarm.toolbox.sandboxes import docker_fork, scripts
 from envfarm.toolbox.sandboxes.base import Sandbox, SandboxInfo, SandboxSpec
 from envfarm.toolbox.sandboxes.docker_client import DockerApi
+from envfarm.toolbox.sandboxes.docker_egress import EGRESS, NOWHERE, Egress, sweep
 from envfarm.toolbox.sandboxes.docker_stream import DockerStream, attach
 from envfarm.toolbox.sandboxes.held import Defaults, HeldSandbox, defaults
 from envfarm.toolbox.sandboxes.session import Session
@@ -64,6 +67,7 @@ class DockerSandbox(HeldSandbox):
         super().__init__(container, spec, shell, defaults)
         self._backend = backend
         self.patience = ENGINE_AWAY
+        self.egress: Egress | None = None
 
     async def stream(self) -> DockerStream:
         """A stream to the main process. Raises BackendUnavailable, SandboxLost."""
@@ -94,6 +98,8 @@ class DockerSandbox(HeldSandbox):
 
     async def _fork(self, leases: Sequence[str]) -> list[Sandbox]:
         api = self._backend.api
+        if self.egress is not None:  # the copy's processes would know the origin's proxy, by an address of its network
+            raise ForkUnsupported("network allowlist has no forks: set network_mode to no-network or public")
         async with self._lock:
             await self.shell.settle()
             if self.shell.is_lost:
@@ -136,10 +142,27 @@ class DockerSandbox(HeldSandbox):
         if hidden.exit_code != 0:  # else scoring would take that file for the agent's work
             raise SandboxStartError(f"a fork cannot be tidied: {hidden.stderr[-300:].decode('utf-8', 'replace')}")
 
+    async def go_out(self, egress: Egress) -> None:
+        """Have a way out; the sandbox is lost with it. Raises SandboxLost, BackendUnavailable."""
+        self.egress = egress
+        await egress.watch(self._stranded)
+
+    def _stranded(self, error: SandboxLost) -> None:
+        self.lose(error)
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Let go of the streams for good; the container lives on."""
+        super().let_go()
+        if self.egress is not None:
+            self.egress.let_go()
+
     async def close(self) -> None:
-        """Remove the container."""
+        """Remove the container, and its way out."""
         await self.detach()
         await self._backend.api.remove(self._id)
+        if self.egress is not None:
+            await self.egress.remove()
 
 
 class DockerBackend:
@@ -147,8 +170,10 @@ class DockerBackend:
 
     name = "docker"
 
-    def __init__(self, url: str | None = None) -> None:
+    def __init__(self, url: str | None = None, *, egress: EgressConfig | None = None) -> None:
         self.api = DockerApi(url)
+        self._egress = egress or EgressConfig()
+        self._opened: set[str] = set()  # ways out of sandboxes that are being started
         self._limits_disk = True  # until the engine refuses
 
     @property
@@ -158,15 +183,31 @@ class DockerBackend:
 
     async def start(self, spec: SandboxSpec, *, owner: str, lease: str) -> Sandbox:
         """Start a container. Raises SandboxStartError, BackendUnavailable, ImageError."""
-        if spec.network == "allowlist":
-            raise SandboxStartError("network allowlist: this back end cannot filter hosts; use none or public")
+        if spec.network != "allowlist":
+            return await self._make(spec, owner, lease, None)
+        egress = await Egress.open(self.api, spec.allowed_hosts, self._egress, owner)
+        self._opened.add(egress.name)
+        try:
+            return await self._make(spec, owner, lease, egress)
+        except BaseException:
+            await egress.remove()
+            raise
+        finally:
+            self._opened.discard(egress.name)
+
+    async def _make(self, spec: SandboxSpec, owner: str, lease: str, egress: Egress | None) -> DockerSandbox:
         image = await self.api.image(spec.image)
         secret = secrets.token_hex(16)
         shell = Shell(secret)
         network = await self.api.network() if spec.network == "public" else "none"
         labels = {OWNER: owner, LEASE: lease, SECRET: secret, SPEC: spec.model_dump_json()}
+        if egress is not None:
+            network, labels = egress.name, labels | {EGRESS: egress.name}
+        proxies = egress.environment if egress is not None else {}
         creation = asyncio.ensure_future(
-            self.api.call(lambda client: self._create_limited(client, spec, image["Id"], shell.hello, network, labels))
+            self.api.call(
+                lambda client: self._create_limited(client, spec, image["Id"], shell.hello, network, labels, proxies)
+            )
         )
         try:
             container = await asyncio.shield(creation)
@@ -180,6 +221,8 @@ class DockerBackend:
             await sandbox.attach()
             await self._start(container)
             await sandbox.greet(START_TIMEOUT)
+            if egress is not None:
+                await sandbox.go_out(egress)
             await sandbox.entrypoint(config)
         except SandboxLost as error:
             log = await self._log(container)
@@ -221,6 +264,12 @@ class DockerBackend:
         config = (await self.api.image(about["Image"]))["Config"]
         sandbox = DockerSandbox(self, about["Id"], spec, Shell(labels[SECRET]), defaults(spec, config))
         await sandbox.take_back()
+        if EGRESS in labels:
+            try:
+                await sandbox.go_out(Egress(self.api, labels[EGRESS]))
+            except BaseException:
+                await sandbox.detach()
+                raise
         return sandbox
 
     async def history(self, container: str) -> dict[int, bytes]:
@@ -264,6 +313,9 @@ class DockerBackend:
         """Remove the owner's containers that are not in `keep`."""
         doomed = [one.id for one in await self.find(owner) if one.id not in keep]
         await asyncio.gather(*(self.api.remove(one) for one in doomed))
+        filters = {"label": f"{OWNER}={owner}"}
+        alive = await self.api.call(lambda client: client.api.containers(all=True, filters=filters))
+        await sweep(self.api, owner, used={one["Labels"].get(EGRESS, "") for one in alive} | self._opened)
         return doomed
 
     async def close(self) -> None:
@@ -311,10 +363,11 @@ class DockerBackend:
         hello: str,
         network: str,
         labels: dict[str, str],
+        proxies: dict[str, str],
     ) -> str:
         limits = spec.limits
         api = client.api
-        options: dict[str, Any] = {}
+        options: dict[str, Any] = {"dns": [NOWHERE]} if proxies else {}
         if (runtime := RUNTIMES[spec.isolation]) is not None:
             options["runtime"] = runtime
         if limits.gpus:
@@ -337,7 +390,7 @@ class DockerBackend:
             image,
             entrypoint=["/bin/sh", "-c", MAIN, "envfarm", hello],
             command=[],
-            environment=dict(spec.env) | {"ENVFARM": scripts.program("supervisor.sh")},
+            environment=dict(spec.env) | proxies | {"ENVFARM": scripts.program("supervisor.sh")},
             user="0",
             working_dir="/",
             stdin_open=True,

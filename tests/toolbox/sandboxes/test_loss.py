@@ -245,7 +245,7 @@ async def test_what_cannot_be_offered_is_refused(variant: Variant) -> None:
     if isinstance(variant.backend, LocalBackend):
         bad = variant.spec.model_copy(update={"isolation": "gvisor"})
     else:
-        bad = variant.spec.model_copy(update={"network": "allowlist", "allowed_hosts": ("example.org",)})
+        bad = variant.spec.model_copy(update={"network": "allowlist", "allowed_hosts": ("10.0.0.1",)})
     with pytest.raises(SandboxStartError):
         await variant.backend.start(bad, owner=OWNER, lease="none")
     await variant.backend.close()

@@ -1,0 +1,1 @@
+"""What lets sandboxes reach some hosts of the world, and no others."""
