@@ -1,0 +1,183 @@
+"""Search tasks over HTTP, without a sandbox: from their creation to the reward, through restarts and forks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from envfarm.orchestrator import policies
+from envfarm.orchestrator.http.app import make_app, make_runner
+from envfarm.orchestrator.settings import Settings
+from envfarm.orchestrator.validate import validate
+from envfarm.orchestrator.wire import open_artifacts, open_farm, open_player, open_registry
+from envfarm.toolbox.search.base import Document
+from envfarm.toolbox.search.build import build
+from envfarm.toolbox.search.corpus import Source
+from envfarm.trainers.client import Client, ClientError
+
+DOCUMENTS = [
+    Document(id="big-ben", title="Big Ben", text="A clock tower in [London](london)."),
+    Document(id="london", title="London", text="A city.\nMayor: [Ann Bee](ann)"),
+    Document(id="ann", title="Ann Bee", text="Born: 1 May 1970"),
+    Document(id="rome", title="Rome", text="Another city."),
+]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """A corpus, and two questions: one of this corpus, one of another."""
+    version = build([(Source(name="test"), DOCUMENTS)], tmp_path / "corpus").manifest.version
+    for name, corpus in (("mine", version), ("other", "sha256:other")):
+        folder = tmp_path / "tasks" / "q" / name
+        folder.mkdir(parents=True)
+        toml = f'[envfarm]\nkind = "search"\n[envfarm.search]\ncorpus = "{corpus}"\n'
+        (folder / "task.toml").write_text(toml)
+        (folder / "instruction.md").write_text("When was the mayor of Big Ben's city born?\n")
+        evidence = [
+            {"doc": "big-ben", "span": "A clock tower in", "triple": ["Big Ben", "city", "London"]},
+            {"doc": "london", "span": "Mayor:", "triple": ["London", "mayor", "Ann Bee"]},
+            {"doc": "ann", "span": "Born: 1 May 1970", "triple": ["Ann Bee", "born", "1 May 1970"]},
+        ]
+        question = {
+            "question": "When was the mayor of Big Ben's city born?",
+            "answer": "1970-05-01",
+            "kind": "date",
+            "gold": ["ann", "london", "big-ben"],
+            "evidence": evidence,
+            "corpus": corpus,
+        }
+        (folder / "question.json").write_text(json.dumps(question))
+    return Settings(
+        data=tmp_path / "data",
+        backend="simulated",
+        corpora=(tmp_path / "corpus",),
+        tasks=(tmp_path / "tasks",),
+        samples=False,
+        search_index="fts",
+    )
+
+
+@asynccontextmanager
+async def listening(settings: Settings) -> AsyncIterator[str]:
+    """The URL of a server."""
+    async with open_farm(settings) as farm:
+        runner = make_runner(make_app(farm, body_limit=settings.body_limit))
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            yield "http://{}:{}".format(*runner.addresses[0][:2])
+        finally:
+            await runner.cleanup()
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[Client]:
+    """A client of a server."""
+    async with listening(settings) as url, Client(url) as client:
+        yield client
+
+
+async def step(client: Client, episode: Any, name: str, **arguments: Any) -> Any:
+    answer = await client.step(episode["id"], [{"name": name, "arguments": arguments}])
+    return answer["results"][0]
+
+
+async def test_an_episode_from_its_creation_to_its_reward(settings: Settings) -> None:
+    async with serving(settings) as client:
+        [episode] = await client.create("q/mine")
+        assert [tool["function"]["name"] for tool in episode["tools"]] == ["search", "open", "find", "finish"]
+        for name, arguments in (
+            ("search", {"query": "clock tower"}),
+            ("open", {"id": 0}),
+            ("open", {"id": 0}),
+            ("open", {"id": "rome"}),
+            ("find", {"pattern": "mayor", "cursor": 2}),
+        ):
+            assert not (await step(client, episode, name, **arguments))["is_error"]
+        await step(client, episode, "finish", answer="May 1, 1970 【2†L1】【3†L0】【99†L0】")
+        reward = await client.wait_reward(episode["id"])
+    assert reward["value"] == 1.0
+    assert reward["parts"] == {
+        "correct": 1.0,
+        "evidence_recall": pytest.approx(2 / 3),
+        "evidence_precision": pytest.approx(2 / 3),
+        "citations": pytest.approx(2 * (1 / 3) * (1 / 2) / (1 / 3 + 1 / 2)),
+        "calls": 5.0,
+        "format": 1.0,
+    }
+    record = json.loads(open_artifacts(settings).get(reward["evidence"]["search"]))
+    assert record["corpus"].startswith("sha256:")
+    assert record["opened"] == ["big-ben", "london", "rome"]
+
+
+async def test_pages_outlive_a_restart_of_the_farm(settings: Settings) -> None:
+    async with serving(settings) as client:
+        [episode] = await client.create("q/mine")
+        await step(client, episode, "search", query="clock tower")
+    async with serving(settings) as client:
+        opened = await step(client, episode, "open", id=0)
+        assert "[1] Big Ben" in opened["content"]
+        await client.finish(episode["id"])
+        reward = await client.wait_reward(episode["id"])
+    assert (reward["value"], reward["reason"]) == (0.0, "no answer was given")
+    assert reward["parts"]["evidence_precision"] == 1.0
+
+
+async def test_forks_have_the_pages_and_go_their_own_ways(settings: Settings) -> None:
+    async with serving(settings) as client:
+        [episode] = await client.create("q/mine")
+        await step(client, episode, "search", query="clock tower")
+        forks = await client.fork(episode["id"], n=2)
+        for fork in forks:
+            assert "[1] Big Ben" in (await step(client, fork, "open", id=0))["content"]
+        assert "[1] London" in (await step(client, episode, "open", id="london"))["content"]
+
+
+async def test_a_question_for_another_corpus_is_refused_at_creation(settings: Settings) -> None:
+    async with serving(settings) as client:
+        with pytest.raises(ClientError, match="made for sha256:other, and this farm serves sha256:"):
+            await client.create("q/other")
+
+
+async def test_cancelled_and_expired_episodes_end_without_a_sandbox(settings: Settings) -> None:
+    async with serving(settings.model_copy(update={"lease_seconds": 0.2})) as client:
+        [cancelled] = await client.create("q/mine")
+        await client.cancel(cancelled["id"])
+        assert (await client.episode(cancelled["id"]))["state"] == "cancelled"
+        [left] = await client.create("q/mine")
+        assert (await client.wait_reward(left["id"]))["status"] != "done"
+        assert (await client.episode(left["id"]))["state"] == "expired"
+
+
+async def test_the_chain_earns_the_full_mark_and_guesses_nothing(settings: Settings) -> None:
+    registry = open_registry(settings)
+    async with open_player(settings, "test") as player:
+        verdict = await validate("q/mine", registry, player, wrong=True)
+        assert (verdict.sound, verdict.oracle, verdict.noop) == (True, 1.0, 0.0), verdict.why
+        assert verdict.wrong == {"guess": 0.0, "candidates": 0.0, "quote": 0.0}
+        played = await player.play(registry.get("q/mine"), policies.oracle(registry.get("q/mine")))
+        assert played.reward.parts["evidence_recall"] == 1.0
+        assert not any(result.is_error for result in played.results)
+        assert all("match at L" in result.content for result in played.results[2:9:3])
+        other = await validate("q/other", registry, player)
+    assert "this farm serves" in str(other.why)
+
+
+@pytest.mark.parametrize("scores", [True, False])
+async def test_search_r1s_client_is_answered(settings: Settings, scores: bool) -> None:
+    async with listening(settings) as url:
+        body = {"queries": ["clock tower", "mayor", "zzz"], "topk": 2, "return_scores": scores}
+        async with aiohttp.ClientSession(url) as session, session.post("/retrieve", json=body) as answer:
+            assert answer.status == 200
+            found = (await answer.json())["result"]
+    assert [len(hits) for hits in found] == [1, 1, 0]
+    document = found[0][0]["document"] if scores else found[0][0]
+    assert document["contents"].split("\n")[:2] == ['"Big Ben"', "A clock tower in [London](london)."]
+    assert not scores or found[0][0]["score"] > 0
