@@ -57,7 +57,8 @@ _UNITS: dict[str, tuple[str, Decimal]] = {
 _NAMES = {
     "metre": "m", "meter": "m", "kilometre": "km", "kilometer": "km", "mile": "mi", "foot": "ft", "feet": "ft",
     "inch": "in", "gram": "g", "kilogram": "kg", "tonne": "t", "pound": "lb", "second": "s", "sec": "s",
-    "minute": "min", "hour": "h", "day": "d", "byte": "B", "kilobyte": "kB", "megabyte": "MB", "gigabyte": "GB", "percent": "%",
+    "minute": "min", "hour": "h", "day": "d", "byte": "B", "kilobyte": "kB", "megabyte": "MB", "gigabyte": "GB",
+    "percent": "%",
 }  # fmt: skip
 
 
@@ -65,8 +66,16 @@ def correct(answer: str, expected: Sequence[str], *, kind: Kind = "text", unit: 
     """Whether an answer is one of those expected. `unit` is that of a quantity for which only a number is given."""
     if len(answer) > LIMIT:
         return False
+    return any(_same(answer, one, kind, unit) for one in expected)
+
+
+def _same(answer: str, expected: str, kind: Kind, unit: str | None) -> bool:
+    """By value where the expected answer has one: `Mb` and `MB` are the same words, and not the same unit."""
+    wanted = None if kind == "text" else _value(_tidy(expected), kind, unit)
+    if wanted is not None:
+        return _value(_tidy(answer), kind, unit) == wanted
     given = normal(answer)
-    return any((given and given == normal(one)) or _same_value(answer, one, kind, unit) for one in expected)
+    return bool(given) and given == normal(expected)
 
 
 def visible(text: str) -> str:
@@ -92,13 +101,6 @@ def _drops(text: str, at: int) -> bool:
         return False
     joins = (before.isalnum() and after.isalnum()) or (not before.strip() and text[at] in "-.")
     return not (joins and (before.isdigit() or after.isdigit()))
-
-
-def _same_value(answer: str, expected: str, kind: Kind, unit: str | None) -> bool:
-    if kind == "text":
-        return False
-    wanted = _value(_tidy(expected), kind, unit)
-    return wanted is not None and _value(_tidy(answer), kind, unit) == wanted
 
 
 def _value(text: str, kind: Kind, unit: str | None) -> object:

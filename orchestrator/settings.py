@@ -169,7 +169,9 @@ class Settings(BaseSettings):
     corpora: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_items)] = Field(
         (), description="folders of corpora that search tasks may need; the first one answers `POST /retrieve`"
     )
-    search_index: Literal["tantivy", "fts"] = Field("tantivy", description="what searches the corpora")
+    search_index: Literal["tantivy", "fts"] = Field(
+        "tantivy", description="what searches the corpora, `tantivy` or `fts`"
+    )
     samples: bool = Field(True, description="whether the tasks that envfarm ships are served too")
     lease_seconds: float = Field(600.0, gt=0, description="how long an episode lives without a call or a heartbeat")
     max_turns: int = Field(200, ge=1, description="steps after which an episode is cut")

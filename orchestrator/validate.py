@@ -120,10 +120,10 @@ async def _play_all(task: Task, player: Player, verdict: Verdict, repeat: int, w
     if wrong:
         verdict.wrong = {}
         for name, calls in policies.wrong(task).items():
-            report(task.id, f"wrong/{name}.sh")
+            report(task.id, f"wrong: {name}")
             played = await _repeated(task, player, calls, repeat)
             verdict.wrong[name] = _worst(played, max)
-            _not_zero(f"wrong/{name}.sh", played, player, verdict)
+            _not_zero(f"wrong: {name}", played, player, verdict)
 
 
 async def _repeated(task: Task, player: Player, calls: Sequence[Call], repeat: int) -> list[Played]:

@@ -1,4 +1,4 @@
-"""Search tasks from the first query to the reward, on a corpus of a few documents, without a sandbox."""
+"""Search tasks over HTTP, without a sandbox: from their creation to the reward, through restarts and forks."""
 
 from __future__ import annotations
 
@@ -8,135 +8,176 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp import web
 
-from envfarm.envs.base import Services
 from envfarm.orchestrator import policies
-from envfarm.orchestrator.play import Player, Playing
-from envfarm.orchestrator.schemas.episodes import Call
-from envfarm.tasks.folder import load
-from envfarm.tasks.spec import Task
-from envfarm.toolbox.artifacts import Artifacts
-from envfarm.toolbox.errors import TaskError
-from envfarm.toolbox.sandboxes.simulated import SimulatedBackend
+from envfarm.orchestrator.http.app import make_app, make_runner
+from envfarm.orchestrator.settings import Settings
+from envfarm.orchestrator.validate import validate
+from envfarm.orchestrator.wire import open_artifacts, open_farm, open_player, open_registry
 from envfarm.toolbox.search.base import Document
 from envfarm.toolbox.search.build import build
-from envfarm.toolbox.search.corpus import Corpus, Source
-from envfarm.toolbox.search.index import open_index
-from envfarm.toolbox.search.served import Served
+from envfarm.toolbox.search.corpus import Source
+from envfarm.trainers.client import Client, ClientError
 
 DOCUMENTS = [
-    {"id": "mill", "title": "The mill", "text": "Architect: [Ada Brook](ada)\nThe mill stands in Overdale."},
-    {"id": "ada", "title": "Ada Brook", "text": "Ada Brook was born in [Netherby](netherby) in 1852."},
-    {"id": "netherby", "title": "Netherby", "text": "Netherby is a village on the river Lune."},
-    {"id": "other", "title": "Another village", "text": "Overdale is a village on the river Wyre."},
+    Document(id="big-ben", title="Big Ben", text="A clock tower in [London](london)."),
+    Document(id="london", title="London", text="A city.\nMayor: [Ann Bee](ann)"),
+    Document(id="ann", title="Ann Bee", text="Born: 1 May 1970"),
+    Document(id="rome", title="Rome", text="Another city."),
 ]
-QUESTION = {
-    "question": "On which river lies the birthplace of the mill's architect?",
-    "answer": "Lune",
-    "aliases": ["river Lune"],
-    "gold": ["netherby", "ada", "mill"],
-    "evidence": [
-        {"doc": "mill", "span": "Architect: [Ada Brook](ada)", "triple": ["The mill", "architect", "Ada Brook"]},
-        {"doc": "ada", "span": "born in [Netherby](netherby)", "triple": ["Ada Brook", "born in", "Netherby"]},
-        {"doc": "netherby", "span": "village on the river Lune", "triple": ["Netherby", "river", "Lune"]},
-    ],
-}
 
 
 @pytest.fixture
-async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    build([(Source(name="test"), [Document.model_validate(one) for one in DOCUMENTS])], tmp_path / "corpus")
-    indexed = open_index(Corpus.open(tmp_path / "corpus"), "fts")
-    yield Served([indexed])
-    await indexed.close()
-
-
-def write(folder: Path, corpus: str, **question: Any) -> Task:
-    folder.mkdir()
-    (folder / "instruction.md").write_text(QUESTION["question"] + "\n")
-    (folder / "task.toml").write_text(f'[envfarm]\nkind = "search"\n[envfarm.search]\ncorpus = "{corpus}"\n')
-    (folder / "question.json").write_text(json.dumps({**QUESTION, "corpus": corpus, **question}))
-    return load(folder)
-
-
-@pytest.fixture
-def task(tmp_path: Path, served: Served) -> Task:
-    return write(tmp_path / "river", served.versions[0])
+def settings(tmp_path: Path) -> Settings:
+    """A corpus, and two questions: one of this corpus, one of another."""
+    version = build([(Source(name="test"), DOCUMENTS)], tmp_path / "corpus").manifest.version
+    for name, corpus in (("mine", version), ("other", "sha256:other")):
+        folder = tmp_path / "tasks" / "q" / name
+        folder.mkdir(parents=True)
+        toml = f'[envfarm]\nkind = "search"\n[envfarm.search]\ncorpus = "{corpus}"\n'
+        (folder / "task.toml").write_text(toml)
+        (folder / "instruction.md").write_text("When was the mayor of Big Ben's city born?\n")
+        evidence = [
+            {"doc": "big-ben", "span": "A clock tower in", "triple": ["Big Ben", "city", "London"]},
+            {"doc": "london", "span": "Mayor:", "triple": ["London", "mayor", "Ann Bee"]},
+            {"doc": "ann", "span": "Born: 1 May 1970", "triple": ["Ann Bee", "born", "1 May 1970"]},
+        ]
+        question = {
+            "question": "When was the mayor of Big Ben's city born?",
+            "answer": "1970-05-01",
+            "kind": "date",
+            "gold": ["ann", "london", "big-ben"],
+            "evidence": evidence,
+            "corpus": corpus,
+        }
+        (folder / "question.json").write_text(json.dumps(question))
+    return Settings(
+        data=tmp_path / "data",
+        backend="simulated",
+        corpora=(tmp_path / "corpus",),
+        tasks=(tmp_path / "tasks",),
+        samples=False,
+        search_index="fts",
+    )
 
 
 @asynccontextmanager
-async def playing(task: Task, served: Served, tmp_path: Path) -> AsyncIterator[Playing]:
-    backend = SimulatedBackend()
-    player = Player(
-        backend,
-        None,  # type: ignore[arg-type]  # no image is asked for
-        Artifacts(tmp_path / "artifacts"),
-        owner="test-search",
-        services=Services(retrievers=served),
-    )
-    async with player.start(task) as one:
-        yield one
-    assert not backend.sandboxes
-    await backend.close()
+async def listening(settings: Settings) -> AsyncIterator[str]:
+    """The URL of a server."""
+    async with open_farm(settings) as farm:
+        runner = make_runner(make_app(farm, body_limit=settings.body_limit))
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            yield "http://{}:{}".format(*runner.addresses[0][:2])
+        finally:
+            await runner.cleanup()
 
 
-async def play(task: Task, served: Served, tmp_path: Path, calls: list[Call]) -> Any:
-    async with playing(task, served, tmp_path) as one:
-        for call in calls:
-            assert not (result := await one.call(call)).is_error, result.content
-        reward = await one.score()
-        kept = {name: json.loads(one._player.artifacts.get(digest)) for name, digest in reward.evidence.items()}
-        return reward, kept["search"]
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[Client]:
+    """A client of a server."""
+    async with listening(settings) as url, Client(url) as client:
+        yield client
 
 
-async def test_who_follows_the_evidence_earns_it(task: Task, served: Served, tmp_path: Path) -> None:
-    reward, kept = await play(task, served, tmp_path, policies.oracle(task))
-    assert (reward.value, reward.reason) == (1.0, None)
-    assert (reward.parts["evidence_recall"], reward.parts["evidence_precision"], reward.parts["format"]) == (1, 1, 1)
-    assert reward.parts["calls"] == 9
-    assert kept["opened"] == ["mill", "ada", "netherby"]
-    assert kept["corpus"] == served.versions[0]
+async def step(client: Client, episode: Any, name: str, **arguments: Any) -> Any:
+    answer = await client.step(episode["id"], [{"name": name, "arguments": arguments}])
+    return answer["results"][0]
 
 
-async def test_doing_nothing_and_guessing_earn_nothing(task: Task, served: Served, tmp_path: Path) -> None:
-    for calls in ([], *policies.wrong(task).values()):
-        reward, kept = await play(task, served, tmp_path, calls)
-        assert (reward.value, reward.parts["correct"], kept["opened"]) == (0.0, 0.0, [])
-    assert reward.reason == "the answer is another one"
+async def test_an_episode_from_its_creation_to_its_reward(settings: Settings) -> None:
+    async with serving(settings) as client:
+        [episode] = await client.create("q/mine")
+        assert [tool["function"]["name"] for tool in episode["tools"]] == ["search", "open", "find", "finish"]
+        for name, arguments in (
+            ("search", {"query": "clock tower"}),
+            ("open", {"id": 0}),
+            ("open", {"id": 0}),
+            ("open", {"id": "rome"}),
+            ("find", {"pattern": "mayor", "cursor": 2}),
+        ):
+            assert not (await step(client, episode, name, **arguments))["is_error"]
+        await step(client, episode, "finish", answer="May 1, 1970 【2†L1】【3†L0】【99†L0】")
+        reward = await client.wait_reward(episode["id"])
+    assert reward["value"] == 1.0
+    assert reward["parts"] == {
+        "correct": 1.0,
+        "evidence_recall": pytest.approx(2 / 3),
+        "evidence_precision": pytest.approx(2 / 3),
+        "citations": pytest.approx(2 * (1 / 3) * (1 / 2) / (1 / 3 + 1 / 2)),
+        "calls": 5.0,
+        "format": 1.0,
+    }
+    record = json.loads(open_artifacts(settings).get(reward["evidence"]["search"]))
+    assert record["corpus"].startswith("sha256:")
+    assert record["opened"] == ["big-ben", "london", "rome"]
 
 
-async def test_what_counts_as_read_is_what_the_farm_saw(task: Task, served: Served, tmp_path: Path) -> None:
-    calls = [
-        Call(name="open", arguments={"id": "other"}),
-        Call(name="open", arguments={"id": "netherby"}),
-        Call(name="finish", arguments={"answer": "the river Lune 【1†L1】【0†L1】【7†L1】"}),
-    ]
-    reward, kept = await play(task, served, tmp_path, calls)
-    assert reward.value == 1.0
-    assert reward.parts["evidence_recall"] == pytest.approx(1 / 3)
-    assert reward.parts["evidence_precision"] == 0.5
-    assert reward.parts["citations"] == pytest.approx(2 * (1 / 3) * 0.5 / (1 / 3 + 0.5))
-    assert kept["cited"] == ["netherby", "other"]
+async def test_pages_outlive_a_restart_of_the_farm(settings: Settings) -> None:
+    async with serving(settings) as client:
+        [episode] = await client.create("q/mine")
+        await step(client, episode, "search", query="clock tower")
+    async with serving(settings) as client:
+        opened = await step(client, episode, "open", id=0)
+        assert "[1] Big Ben" in opened["content"]
+        await client.finish(episode["id"])
+        reward = await client.wait_reward(episode["id"])
+    assert (reward["value"], reward["reason"]) == (0.0, "no answer was given")
+    assert reward["parts"]["evidence_precision"] == 1.0
 
 
-@pytest.mark.parametrize(
-    "answer", ["Lune or Wyre", "Wyre 【Lune】", "Lune\nWyre", "Lune " * 60, "Wyre 【0†Lune】"]
-)
-async def test_an_answer_that_hedges_is_none(answer: str, task: Task, served: Served, tmp_path: Path) -> None:
-    reward, _ = await play(task, served, tmp_path, [Call(name="finish", arguments={"answer": answer})])
-    assert reward.value == 0.0
+async def test_forks_have_the_pages_and_go_their_own_ways(settings: Settings) -> None:
+    async with serving(settings) as client:
+        [episode] = await client.create("q/mine")
+        await step(client, episode, "search", query="clock tower")
+        forks = await client.fork(episode["id"], n=2)
+        for fork in forks:
+            assert "[1] Big Ben" in (await step(client, fork, "open", id=0))["content"]
+        assert "[1] London" in (await step(client, episode, "open", id="london"))["content"]
 
 
-async def test_a_question_for_another_corpus_is_not_begun(served: Served, tmp_path: Path) -> None:
-    task = write(tmp_path / "elsewhere", "sha256:none")
-    with pytest.raises(TaskError, match=f"made for sha256:none, and this farm serves {served.versions[0]}"):
-        async with playing(task, served, tmp_path):
-            pass
+async def test_a_question_for_another_corpus_is_refused_at_creation(settings: Settings) -> None:
+    async with serving(settings) as client:
+        with pytest.raises(ClientError, match="made for sha256:other, and this farm serves sha256:"):
+            await client.create("q/other")
 
 
-async def test_a_question_that_cannot_be_read_is_named(task: Task, served: Served, tmp_path: Path) -> None:
-    async with playing(task, served, tmp_path) as one:
-        (task.path / "question.json").write_text('{"answer": 3}')
-        with pytest.raises(TaskError, match=r"question.json: question: Field required"):
-            await one.score()
+async def test_cancelled_and_expired_episodes_end_without_a_sandbox(settings: Settings) -> None:
+    async with serving(settings.model_copy(update={"lease_seconds": 0.2})) as client:
+        [cancelled] = await client.create("q/mine")
+        await client.cancel(cancelled["id"])
+        assert (await client.episode(cancelled["id"]))["state"] == "cancelled"
+        [left] = await client.create("q/mine")
+        assert (await client.wait_reward(left["id"]))["status"] != "done"
+        assert (await client.episode(left["id"]))["state"] == "expired"
+
+
+async def test_the_chain_earns_the_full_mark_and_guesses_nothing(settings: Settings) -> None:
+    registry = open_registry(settings)
+    async with open_player(settings, "test") as player:
+        verdict = await validate("q/mine", registry, player, wrong=True)
+        assert (verdict.sound, verdict.oracle, verdict.noop) == (True, 1.0, 0.0), verdict.why
+        assert verdict.wrong == {"guess": 0.0, "candidates": 0.0, "quote": 0.0}
+        played = await player.play(registry.get("q/mine"), policies.oracle(registry.get("q/mine")))
+        assert played.reward.parts["evidence_recall"] == 1.0
+        assert not any(result.is_error for result in played.results)
+        assert all("match at L" in result.content for result in played.results[2:9:3])
+        other = await validate("q/other", registry, player)
+    assert "this farm serves" in str(other.why)
+
+
+@pytest.mark.parametrize("scores", [True, False])
+async def test_search_r1s_client_is_answered(settings: Settings, scores: bool) -> None:
+    async with listening(settings) as url:
+        body = {"queries": ["clock tower", "mayor", "zzz"], "topk": 2, "return_scores": scores}
+        async with aiohttp.ClientSession(url) as session, session.post("/retrieve", json=body) as answer:
+            assert answer.status == 200
+            found = (await answer.json())["result"]
+    assert [len(hits) for hits in found] == [1, 1, 0]
+    document = found[0][0]["document"] if scores else found[0][0]
+    assert document["contents"].split("\n")[:2] == ['"Big Ben"', "A clock tower in [London](london)."]
+    assert not scores or found[0][0]["score"] > 0

@@ -253,7 +253,7 @@ async def client_hello(reader: asyncio.StreamReader) -> tuple[bytes, str | None]
         return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.sni_callback = hear  # type: ignore[assignment]
+    context.sni_callback = hear
     incoming, seen = ssl.MemoryBIO(), b""
     tls = context.wrap_bio(incoming, ssl.MemoryBIO(), server_side=True)
     while len(seen) < _HELLO and not names and (data := await reader.read(_HELLO - len(seen))):

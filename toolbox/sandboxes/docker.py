@@ -12,7 +12,6 @@ from typing import Any
 
 import docker
 import docker.errors
-from docker.types import LogConfig
 from pydantic import ValidationError
 
 from envfarm.toolbox.egress.config import EgressConfig
@@ -24,29 +23,17 @@ from envfarm.toolbox.errors import (
     SandboxLost,
     SandboxStartError,
 )
-from envfarm.toolbox.sandboxes import docker_fork, scripts
+from envfarm.toolbox.sandboxes import docker_fork
 from envfarm.toolbox.sandboxes.base import Sandbox, SandboxInfo, SandboxSpec
 from envfarm.toolbox.sandboxes.docker_client import DockerApi
-from envfarm.toolbox.sandboxes.docker_egress import EGRESS, NOWHERE, Egress, sweep
+from envfarm.toolbox.sandboxes.docker_create import create
+from envfarm.toolbox.sandboxes.docker_egress import EGRESS, Egress, sweep
 from envfarm.toolbox.sandboxes.docker_stream import DockerStream, attach
 from envfarm.toolbox.sandboxes.held import Defaults, HeldSandbox, defaults
 from envfarm.toolbox.sandboxes.session import Session
 from envfarm.toolbox.sandboxes.shell import Shell
 
 OWNER, LEASE, SPEC, SECRET = "envfarm.owner", "envfarm.lease", "envfarm.spec", "envfarm.secret"
-CAPABILITIES = (
-    "CHOWN",  # package managers, put_tree
-    "DAC_OVERRIDE",  # what root in a container is expected to do
-    "FOWNER",
-    "FSETID",
-    "KILL",  # the supervisor kills what another user runs
-    "SETGID",
-    "SETUID",
-    "SYS_CHROOT",  # chroot --userspec, sshd, package builds
-    "NET_BIND_SERVICE",
-)
-"""What a container keeps of Docker's default capabilities: no raw sockets, device nodes, audit or file capabilities."""
-RUNTIMES = {"runc": None, "gvisor": "runsc"}
 ENGINE_RACES = ("failed to create endpoint", "no such network interface", "could not find bridge", "context deadline")
 """What an engine says when starting a container failed for reasons of its own."""
 START_TIMEOUT = 60.0
@@ -54,10 +41,6 @@ ENGINE_AWAY = 5.0
 """Seconds for which an engine that is gone may come back, with its containers."""
 REMOVAL = 0.5
 """Seconds that the engine may take from the end of a container's main process to the container's removal."""
-MAIN = (
-    'if command -v bash >/dev/null 2>&1; then exec bash --norc --noprofile -c \'eval "$ENVFARM"\' "$0" "$1"; fi; '
-    'eval "$ENVFARM"'
-)
 
 
 class DockerSandbox(HeldSandbox):
@@ -348,60 +331,12 @@ class DockerBackend:
         """Create it with a limit on its disk, or without where the storage driver has none."""
         limited = spec.limits.disk_mb is not None and self._limits_disk  # another start may find out meanwhile
         try:
-            return self._create(client, spec, *rest)
+            return create(client, spec, *rest, limit_disk=self._limits_disk)
         except docker.errors.APIError as error:
             if not limited or "storage" not in (error.explanation or ""):
                 raise
             self._limits_disk = False
-            return self._create(client, spec, *rest)
-
-    def _create(
-        self,
-        client: docker.DockerClient,
-        spec: SandboxSpec,
-        image: str,
-        hello: str,
-        network: str,
-        labels: dict[str, str],
-        proxies: dict[str, str],
-    ) -> str:
-        limits = spec.limits
-        api = client.api
-        options: dict[str, Any] = {"dns": [NOWHERE]} if proxies else {}
-        if (runtime := RUNTIMES[spec.isolation]) is not None:
-            options["runtime"] = runtime
-        if limits.gpus:
-            options["device_requests"] = [docker.types.DeviceRequest(count=limits.gpus, capabilities=[["gpu"]])]
-        if limits.disk_mb is not None and self._limits_disk:
-            options["storage_opt"] = {"size": f"{limits.disk_mb}m"}
-        host = api.create_host_config(
-            network_mode=network,
-            mem_limit=limits.memory_mb << 20,
-            memswap_limit=limits.memory_mb << 20,
-            nano_cpus=int(limits.cpus * 1e9),
-            pids_limit=limits.pids,
-            cap_drop=["ALL"],
-            cap_add=list(CAPABILITIES),
-            security_opt=["no-new-privileges"],
-            log_config=LogConfig(type="local", config={"max-size": "8m", "max-file": "2", "compress": "false"}),
-            **options,
-        )
-        made = api.create_container(
-            image,
-            entrypoint=["/bin/sh", "-c", MAIN, "envfarm", hello],
-            command=[],
-            environment=dict(spec.env) | proxies | {"ENVFARM": scripts.program("supervisor.sh")},
-            user="0",
-            working_dir="/",
-            stdin_open=True,
-            detach=True,  # else the engine closes standard input when the farm lets go
-            tty=False,
-            hostname="sandbox",
-            healthcheck={"test": ["NONE"]},
-            labels=labels,
-            host_config=host,
-        )
-        return str(made["Id"])
+            return create(client, spec, *rest, limit_disk=self._limits_disk)
 
     async def _log(self, container: str) -> str:
         try:

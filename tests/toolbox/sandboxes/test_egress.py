@@ -63,6 +63,14 @@ def isolations(engine: docker.DockerClient) -> set[str]:
     return {"runc"} | ({"gvisor"} if "runsc" in (engine.info().get("Runtimes") or {}) else set())
 
 
+def _certificate(folder: Path) -> None:
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=listed.test",
+         "-keyout", folder / "key", "-out", folder / "cert"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     """Answers each request with its head, over HTTP and over TLS, where the proxies' network ends on this machine."""
@@ -72,11 +80,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
     await backend.close()
     address = about["IPAM"]["Config"][0]["Gateway"]
     folder: Path = tmp_path_factory.mktemp("tls")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=listed.test",
-         "-keyout", folder / "key", "-out", folder / "cert"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    await asyncio.to_thread(_certificate, folder)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "cert", folder / "key")
 
@@ -224,7 +228,11 @@ async def test_names_datagrams_and_raw_packets_lead_nowhere(sandbox: Sandbox) ->
     assert dns.stdout == b""
     raw = await sandbox.run("python3 -c 'import socket; socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)' 2>&1")
     assert b"not permitted" in raw.stdout
-    ask = 'import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.settimeout(2); s.sendto(bytes.fromhex("00010100000100000000000003646562036f72670000010001"), ("8.8.8.8", 53)); print(s.recv(99))'
+    ask = (
+        "import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.settimeout(2); "
+        's.sendto(bytes.fromhex("00010100000100000000000003646562036f72670000010001"), ("8.8.8.8", 53)); '
+        "print(s.recv(99))"
+    )
     assert b"b'" not in (await sandbox.run(f"python3 -c '{ask}' 2>&1")).stdout.splitlines()[-1][:2]
 
 
