@@ -24,8 +24,8 @@ _CLOSERS = 64  # cancellations under way at once when many episodes are let go o
 class Farm:
     """A farm at `url`, or at several that share a store: one that is away is followed by the next.
 
-    Arguments are `Client`'s. `heartbeat` is how often leases are renewed in the background, in seconds; short leases are
-    renewed more often. Whatever it made and nobody finished is cancelled at the end of the block.
+    Arguments are `Client`'s. `heartbeat` is how often leases are renewed in the background, in seconds, at most; short
+    ones are renewed more often. Whatever it made and nobody finished is cancelled at the end of the block.
     """
 
     def __init__(
