@@ -7,7 +7,19 @@ from typing import Annotated
 import typer
 
 import envfarm
-from envfarm.orchestrator.cli import bench, config, corpus, doctor, episodes, replay, run, serve, shell, tasks
+from envfarm.orchestrator.cli import (
+    bench,
+    config,
+    corpus,
+    doctor,
+    episodes,
+    questions,
+    replay,
+    run,
+    serve,
+    shell,
+    tasks,
+)
 
 app = typer.Typer(
     help="An environment farm for agentic reinforcement learning.",
@@ -37,6 +49,7 @@ app.command()(serve.serve)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(episodes.app, name="episodes")
 app.add_typer(corpus.app, name="corpus")
+app.add_typer(questions.app, name="questions")
 app.command()(run.run)
 app.command()(replay.replay)
 app.command()(shell.shell)

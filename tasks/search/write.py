@@ -1,0 +1,68 @@
+"""Writes questions as task folders of kind `search`, with a list of them beside; whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from envfarm.tasks.search.question import FILE, Question
+from envfarm.toolbox.errors import BadRequest, StorageError
+
+LIST = "questions.jsonl"
+TOOLS = ("search", "open", "find")
+_INSTRUCTION = """\
+{question}
+
+Answer from the corpus that `search`, `open` and `find` reach: there is exactly one answer in it, whatever may be true
+elsewhere. Finish with the answer alone, as the corpus writes it.
+"""
+
+
+def write(out: Path, questions: Sequence[Question], tools: Sequence[str] = TOOLS) -> list[Path]:
+    """Write a folder for each question into a new or empty folder. Raises BadRequest, StorageError."""
+    check_new(out)
+    names = [f"question-{number:04}" for number in range(1, len(questions) + 1)]
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=".questions-", dir=out.parent))
+        try:
+            work.chmod(0o755)
+            for name, question in zip(names, questions, strict=True):
+                folder(work / name, question, tools)
+            lines = (
+                json.dumps({"task": name, **_plain(one)}, ensure_ascii=False)
+                for name, one in zip(names, questions, strict=True)
+            )
+            (work / LIST).write_text("".join(f"{line}\n" for line in lines))
+            work.rename(out)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    except OSError as error:
+        raise StorageError(f"{out}: the questions cannot be written ({error.strerror})") from None
+    return [out / name for name in names]
+
+
+def check_new(out: Path) -> None:
+    """See that nothing is where questions are to be written. Raises BadRequest."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise BadRequest(f"{out}: not an empty folder; name another, or remove it")
+
+
+def folder(path: Path, question: Question, tools: Sequence[str] = TOOLS) -> None:
+    """Write one task folder."""
+    path.mkdir(parents=True)
+    toml = (
+        '[task]\nkeywords = ["search"]\n\n'
+        '[envfarm]\nkind = "search"\n\n'
+        f"[envfarm.search]\ncorpus = {json.dumps(question.corpus)}\ntools = {json.dumps(list(tools))}\n"
+    )
+    (path / "task.toml").write_text(toml)
+    (path / "instruction.md").write_text(_INSTRUCTION.format(question=question.question.strip()))
+    (path / FILE).write_text(json.dumps(_plain(question), ensure_ascii=False, indent=1) + "\n")
+
+
+def _plain(question: Question) -> dict[str, object]:
+    return question.model_dump(mode="json")
