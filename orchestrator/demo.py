@@ -26,6 +26,8 @@ from envfarm.orchestrator.checks import engine
 from envfarm.orchestrator.cli.output import console, table
 from envfarm.orchestrator.cli.remote import connect
 from envfarm.orchestrator.replay import replay
+from envfarm.orchestrator.sample_questions import with_questions
+from envfarm.orchestrator.schemas.episodes import Call
 from envfarm.orchestrator.settings import Settings, load
 from envfarm.orchestrator.wire import farm_settings, open_images, open_player, open_registry
 from envfarm.tasks.spec import Task
@@ -51,14 +53,15 @@ class Row:
     seconds: float = 0.0  # of playing and scoring, both episodes
     oracle: float | None = None
     noop: float | None = None
+    wrong: float | None = None  # the most that a wrong answer earned, where wrong ones are known that cost no sandbox
     episode: str | None = None  # the one that the solution played
     idle: str | None = None  # the one in which nothing was done
     why: str = ""
 
     @property
     def sound(self) -> bool:
-        """Whether the solution earned the full mark and doing nothing earned nothing."""
-        return self.solved and self.noop == 0.0
+        """Whether the solution earned the full mark, and doing nothing and wrong answers earned nothing."""
+        return self.solved and self.noop == 0.0 and not self.wrong
 
     @property
     def solved(self) -> bool:
@@ -119,6 +122,8 @@ async def demo(settings: Settings) -> bool:
     """Run it all; whether everything came out as it should."""
     started = time.monotonic()
     _say(f"envfarm {__version__} on {_engine(settings)}, {JOBS} tasks at a time")
+    if settings.samples and not settings.url:  # a server elsewhere has corpora of its own
+        settings = await asyncio.to_thread(with_questions, settings, _say)
     registry = open_registry(settings)
     rows = [Row(task) for task in registry]
     broken = registry.errors()
@@ -179,7 +184,20 @@ async def _play(row: Row, client: Client, stage: Stage) -> None:
     async with _episode(client, row.task) as episode:
         row.idle = episode["id"]
         row.noop = await _reward(row, client, episode)
+    if not row.task.has_image:
+        earned = [await _played(row, client, calls) for calls in policies.wrong(row.task).values()]
+        row.wrong = max((value for value in earned if value is not None), default=None)
     row.seconds = time.monotonic() - started
+
+
+async def _played(row: Row, client: Client, calls: Sequence[Call]) -> float | None:
+    """What a wrong answer earns; why it is wrong is not why the task fails."""
+    async with _episode(client, row.task) as episode:
+        for call in calls:
+            await client.step(episode["id"], [call.model_dump()])
+        await client.finish(episode["id"])
+        value: float | None = (await client.wait_reward(episode["id"]))["value"]
+        return value
 
 
 @asynccontextmanager
@@ -236,12 +254,13 @@ def _show(rows: Sequence[Row]) -> None:
             "build s": None if row.build is None else round(row.build, 1),
             "solution": row.oracle,
             "nothing": row.noop,
+            "wrong": row.wrong,
             "play s": round(row.seconds, 1),
             "sound": "yes" if row.sound else f"NO: {row.why}" if row.why else "NO",
         }
         for row in rows
     ]
-    table(lines, ["task", "kind", "language", "build s", "solution", "nothing", "play s", "sound"])
+    table(lines, ["task", "kind", "language", "build s", "solution", "nothing", "wrong", "play s", "sound"])
 
 
 def _engine(settings: Settings) -> str:

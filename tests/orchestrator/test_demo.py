@@ -60,7 +60,7 @@ def test_sound_tasks_and_a_replay_that_matches(tmp_path: Path, docker_base: str)
     done = demo(tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     [row] = [line.split() for line in done.stdout.splitlines() if line.startswith("hello")]
-    assert (row[4], row[5], row[7]) == ("1", "0", "yes")
+    assert (row[4], row[5], row[8]) == ("1", "0", "yes")
     assert "1 of 1 tasks are sound" in done.stderr
     assert done.stderr.startswith(f"envfarm {envfarm.__version__} on Docker ")
     for stage in (
