@@ -171,4 +171,5 @@ class Recording(_Seam):
     digests: Annotated[tuple[str, ...], Field()] = ()  # sha256 of every frame
     video: str | None = None
     mobile: str | None = None
+    contact: str | None = None  # one PNG of all keyframes
     missing: tuple[str, ...] = ()  # promised addresses that the store does not have

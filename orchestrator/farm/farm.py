@@ -36,6 +36,7 @@ from envfarm.orchestrator.schemas.episodes import (
     Event,
     FinishRequest,
     ForkRequest,
+    GroupView,
     ReadyView,
     RewardsView,
     RewardView,
@@ -266,6 +267,10 @@ class Farm:
             if view.reward is not None or time.monotonic() >= deadline:
                 return view.reward or pending(view)
             await asyncio.sleep(_POLL)
+
+    async def group(self, run: str, group: str) -> GroupView:
+        """A group of episodes with their rewards. Raises NotFound, StoreError."""
+        return await self._scoring.groups.view(run, group)
 
     async def rewards(
         self, *, run: str | None = None, after: int = 0, wait: float = 0.0, limit: int = 100

@@ -13,6 +13,7 @@ from envfarm.orchestrator.farm.blame import Blame
 from envfarm.orchestrator.farm.core import Core
 from envfarm.orchestrator.farm.endings import verdict
 from envfarm.orchestrator.farm.episodes import Episode, happened
+from envfarm.orchestrator.farm.groups import Groups
 from envfarm.orchestrator.store import tables
 from envfarm.orchestrator.store.changes import INSERT_ARTIFACT, Change
 from envfarm.orchestrator.store.codec import dump
@@ -34,6 +35,7 @@ class Scoring:
         self.core = core
         self._collecting = asyncio.Semaphore(_COLLECTS)
         self.blame = Blame(core)
+        self.groups = Groups(core)
 
     async def begin(
         self, episode: Episode, *, terminated: bool, truncated: bool, reason: str | None, also: Change | None = None
@@ -169,3 +171,4 @@ class Scoring:
                 evidence=reward.evidence,
             )
         await self.core.end(episode, "scored", view, attempts=attempts)
+        await self.groups.settle(episode)

@@ -27,6 +27,8 @@ EventType = Literal[
     "pod.lost",
 ]
 
+StopGroup = Literal["pass", "mixed"]
+
 ENDED: frozenset[str] = frozenset({"scored", "failed", "expired", "cancelled"})
 """States that an episode never leaves."""
 
@@ -40,6 +42,9 @@ class EpisodeLimits(RequestModel):
     step_timeout_s: float | None = Field(None, gt=0, description="seconds for one call")
     output_limit: int | None = Field(None, ge=256, description="bytes of each output that the model is shown")
     max_output: int | None = Field(None, ge=1, description="bytes shown over all steps until it is cut; null: never")
+    stop_group: StopGroup | None = Field(
+        None, description="ends it, without a score, once one of its group passed (`pass`), or one did and one did not"
+    )
 
 
 class EpisodeRequest(RequestModel):
@@ -261,6 +266,29 @@ class RewardView(ViewModel):
     truncated: bool = False
     scored_at: float | None = None
     seq: int | None = Field(None, description="the cursor of /v1/rewards?after=")
+
+
+class GroupMember(ViewModel):
+    """One episode of a group, and what it earned."""
+
+    episode: str
+    task: str
+    rollout_index: int | None = None
+    state: EpisodeState
+    status: RewardStatus = "pending"
+    value: float | None = None
+
+
+class GroupView(ViewModel):
+    """The episodes of one prompt together. Only rewards that are `done` count."""
+
+    id: str
+    run: str
+    members: list[GroupMember] = Field(description="in order of their rollout_index, then of creation")
+    done: int = 0
+    passes: int = 0
+    mean: float | None = None
+    std: float | None = Field(None, description="of the population")
 
 
 class RewardsView(ViewModel):

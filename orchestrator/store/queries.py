@@ -11,7 +11,7 @@ from sqlalchemy import Select, func, select
 
 from envfarm.orchestrator.farm.views import record_of_row, reward_of_row, row_view
 from envfarm.orchestrator.schemas.base import Page
-from envfarm.orchestrator.schemas.episodes import ArtifactView, EpisodeView, RewardView, StepRecord
+from envfarm.orchestrator.schemas.episodes import ArtifactView, EpisodeView, GroupMember, RewardView, StepRecord
 from envfarm.orchestrator.schemas.tasks import PolicyStats, TaskStats
 from envfarm.orchestrator.store import tables
 from envfarm.orchestrator.store.store import Store
@@ -125,6 +125,27 @@ async def task_stats(
         grouped[row.task].append(row)
     items = [_stats(task, rows) for task, rows in grouped.items()]
     return Page(items=items, next=encode(shown[-1]) if len(tasks) > limit else None)
+
+
+async def group(store: Store, run: str, group: str) -> list[GroupMember]:
+    """The episodes of a group, in order of their rollout_index, then of creation."""
+    query = (
+        select(_E.id, _E.task, _E.rollout_index, _E.state, _R.status, _R.value)
+        .outerjoin(tables.rewards, _R.episode == _E.id)
+        .where(_E.run == run, _E.group_id == group, _E.deleted_at.is_(None))
+        .order_by(_E.rollout_index, _E.id)
+    )
+    return [
+        GroupMember(
+            episode=row.id,
+            task=row.task,
+            rollout_index=row.rollout_index,
+            state=row.state,
+            status=row.status or "pending",
+            value=row.value,
+        )
+        for row in await store.rows(query)
+    ]
 
 
 async def states_of_run(store: Store, run: str) -> dict[str, int]:

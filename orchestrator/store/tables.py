@@ -83,6 +83,7 @@ episodes = Table(
     Column("fork_of", String(40)),  # its origin's id, which may be deleted by now
     Index("ix_episodes_run", "run", "id"),
     Index("ix_episodes_owner", "owner", "state"),
+    Index("ix_episodes_group", "run", "group_id"),
     Index("ix_episodes_deleted_at", "deleted_at"),
 )
 

@@ -27,6 +27,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/episodes/{id}/cancel", episodes.cancel, s.EpisodeView),
     Route("GET", "/v1/episodes/{id}/reward", episodes.reward, s.RewardView, query=q.Wait),
     Route("GET", "/v1/episodes/{id}/artifacts", episodes.artifacts, Page[s.ArtifactView], query=q.Paged),
+    Route("GET", "/v1/groups/{group}", runs.group, s.GroupView, query=q.Group),
     Route("GET", "/v1/rewards", runs.rewards, s.RewardsView, query=q.Rewards),
     Route("POST", "/v1/leases:renew", runs.renew, r.LeaseView, body=r.LeaseRequest),
     Route("PUT", "/v1/runs/{run}", runs.put, r.RunView, body=r.RunRequest),

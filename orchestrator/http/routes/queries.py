@@ -42,6 +42,12 @@ class Rewards(_Query):
     limit: int = Field(100, ge=1, le=1000, description="number of rewards at most")
 
 
+class Group(_Query):
+    """Which group."""
+
+    run: str | None = Field(None, description="the run that it is in; default: the token's, else `default`")
+
+
 class Events(_Query):
     """Which events."""
 

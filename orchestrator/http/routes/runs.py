@@ -12,10 +12,10 @@ from pydantic import TypeAdapter, ValidationError
 from envfarm.orchestrator.errors import Forbidden, Moving
 from envfarm.orchestrator.http.boundary import Nothing, Request
 from envfarm.orchestrator.http.forwarding import FORWARDER, HOP
-from envfarm.orchestrator.http.routes.queries import Events, Rewards
+from envfarm.orchestrator.http.routes.queries import Events, Group, Rewards
 from envfarm.orchestrator.http.sse import stream
 from envfarm.orchestrator.schemas.base import Name
-from envfarm.orchestrator.schemas.episodes import RewardsView
+from envfarm.orchestrator.schemas.episodes import GroupView, RewardsView
 from envfarm.orchestrator.schemas.runs import LeaseRequest, LeaseView, RunRequest, RunView
 from envfarm.toolbox.errors import BadRequest, NotFound
 from envfarm.toolbox.explain import explain
@@ -52,6 +52,12 @@ async def rewards(request: Request[Rewards, Nothing]) -> RewardsView:
     """Rewards in the order in which they became ready, after a cursor."""
     query = request.query
     return await request.farm.rewards(run=request.run(query.run), after=query.after, wait=query.wait, limit=query.limit)
+
+
+async def group(request: Request[Group, Nothing]) -> GroupView:
+    """The episodes of a group, and how they stand together."""
+    run = request.run(request.query.run) or "default"
+    return await request.farm.group(run, request.path("group"))
 
 
 async def renew(request: Request[Nothing, LeaseRequest]) -> LeaseView:
