@@ -67,16 +67,11 @@ class Request(Generic[Q, B]):
 
     async def may_see(self, id: str, *, deleted: bool = False) -> None:
         """Raise NotFound unless the caller may see an episode; `deleted`: also one that was deleted lately."""
-        if self.caller.run is not None and await self.farm.episode_run(id, deleted=deleted) != self.caller.run:
-            raise NotFound(f"no episode {id}")
+        await may_see(self.farm, self.caller, id, deleted=deleted)
 
     def run(self, asked: str | None) -> str | None:
         """The run that a call is about: that of the token, else the one asked for. Raises Forbidden."""
-        if self.caller.run is None:
-            return asked
-        if asked not in (None, self.caller.run):
-            raise Forbidden(f"run: the token is for the run {self.caller.run!r}, not for {asked!r}")
-        return self.caller.run
+        return run_of(self.caller, asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +104,21 @@ class Route:
     def summary(self) -> str:
         """What it does, in one sentence."""
         return (self.handler.__doc__ or "").strip().partition("\n")[0]
+
+
+async def may_see(farm: Farm, caller: Caller, id: str, *, deleted: bool = False) -> None:
+    """Raise NotFound unless a caller may see an episode; `deleted`: also one that was deleted lately."""
+    if caller.run is not None and await farm.episode_run(id, deleted=deleted) != caller.run:
+        raise NotFound(f"no episode {id}")
+
+
+def run_of(caller: Caller, asked: str | None) -> str | None:
+    """The run that a call is about: that of its token, else the one asked for. Raises Forbidden."""
+    if caller.run is None:
+        return asked
+    if asked not in (None, caller.run):
+        raise Forbidden(f"run: the token is for the run {caller.run!r}, not for {asked!r}")
+    return caller.run
 
 
 def endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -181,6 +191,12 @@ async def settled(work: Awaitable[T]) -> T | Exception:
 
 def failure(error: BaseException, episode: str | None = None) -> web.Response:
     """An exception as a response."""
+    status, headers = status_of(error)
+    return _shape(error_body(error, episode), status, headers)
+
+
+def status_of(error: BaseException) -> tuple[int, dict[str, str]]:
+    """The status of an exception, and the headers that go with it."""
     headers = {}
     status = error.status if isinstance(error, FarmError) else 500
     if isinstance(error, FarmFull | Moving):
@@ -189,7 +205,7 @@ def failure(error: BaseException, episode: str | None = None) -> web.Response:
         headers["Retry-After"] = _AWAY  # the engine, the store, or we ourselves: not so for an episode's lost sandbox
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return _shape(error_body(error, episode), status, headers)
+    return status, headers
 
 
 def error_body(error: BaseException, episode: str | None = None) -> ErrorBody:
