@@ -66,7 +66,7 @@ def test_images_are_made_once(engine: docker.DockerClient, image: Callable[[str]
 
 
 def test_an_image_without_a_recipe_is_an_error() -> None:
-    assert "error: no image haskell: there are base busybox go node orchestrator postgres rust" in run(
+    assert "error: no image haskell: there are base busybox egress go node orchestrator postgres rust" in run(
         ROOT / "scripts/images.sh", "haskell", code=1
     )
 
