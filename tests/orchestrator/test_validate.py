@@ -142,8 +142,8 @@ async def test_a_wrong_solution_that_scores_is_named(check: Check) -> None:
     verdict = await check(files, wrong=True)
     assert verdict.wrong == {"no": 0.0, "right": 1.0}
     assert verdict.why is not None
-    assert verdict.why == "wrong/right.sh scored 1, not 0"
-    places = [line.removeprefix("wrong/right.sh: ").partition(": ") for line in verdict.evidence]
+    assert verdict.why == "wrong: right scored 1, not 0"
+    places = [line.removeprefix("wrong: right: ").partition(": ") for line in verdict.evidence]
     assert {name for name, _, _ in places} >= {"reward.txt"}
     assert all("/artifacts/" in place for _, _, place in places)
 
