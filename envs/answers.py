@@ -11,9 +11,8 @@ import unicodedata
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
-from typing import Literal
 
-Kind = Literal["text", "number", "date", "quantity"]
+from envfarm.tasks.search.question import AnswerKind
 
 LIMIT = 300
 """Characters of an answer; a longer one is no answer."""
@@ -62,14 +61,14 @@ _NAMES = {
 }  # fmt: skip
 
 
-def correct(answer: str, expected: Sequence[str], *, kind: Kind = "text", unit: str | None = None) -> bool:
+def correct(answer: str, expected: Sequence[str], *, kind: AnswerKind = "text", unit: str | None = None) -> bool:
     """Whether an answer is one of those expected. `unit` is that of a quantity for which only a number is given."""
     if len(answer) > LIMIT:
         return False
     return any(_same(answer, one, kind, unit) for one in expected)
 
 
-def _same(answer: str, expected: str, kind: Kind, unit: str | None) -> bool:
+def _same(answer: str, expected: str, kind: AnswerKind, unit: str | None) -> bool:
     """By value where the expected answer has one: `Mb` and `MB` are the same words, and not the same unit."""
     wanted = None if kind == "text" else _value(_tidy(expected), kind, unit)
     if wanted is not None:
@@ -103,7 +102,7 @@ def _drops(text: str, at: int) -> bool:
     return not (joins and (before.isdigit() or after.isdigit()))
 
 
-def _value(text: str, kind: Kind, unit: str | None) -> object:
+def _value(text: str, kind: AnswerKind, unit: str | None) -> object:
     """What a text means; two that mean the same are equal. None where it cannot be read."""
     match kind:
         case "number":

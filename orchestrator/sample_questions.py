@@ -7,9 +7,8 @@ from pathlib import Path
 
 from envfarm.orchestrator.settings import Settings
 from envfarm.tasks.search.build import build_questions
-from envfarm.toolbox.search import debian
-from envfarm.toolbox.search.build import build
-from envfarm.toolbox.search.corpus import CURRENT, Corpus, Source
+from envfarm.toolbox.search.corpus import CURRENT, Corpus
+from envfarm.toolbox.search.debian import build_corpus
 from envfarm.toolbox.search.errors import CorpusError
 
 DEPTHS = (1, 2, 3, 4)
@@ -25,9 +24,8 @@ def with_questions(settings: Settings, say: Callable[[str], None]) -> Settings:
     corpus = settings.data / "corpus"
     if not (corpus / CURRENT).exists():
         say("corpus: building one of 65,000 documents from Debian's package archive, once (half a minute)")
-        source = Source(name="Debian's package archive", licence=debian.LICENCE)
         try:
-            build([(source, debian.documents(debian.available()))], corpus)
+            build_corpus(corpus)
         except CorpusError as error:
             say(f"no questions are played: {error}")
             return settings

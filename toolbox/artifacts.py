@@ -6,15 +6,14 @@ import fcntl
 import hashlib
 import math
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from envfarm.toolbox.errors import BadRequest, NotFound, StorageError
+from envfarm.toolbox.whole import HALF, write_all, write_whole
 
 _CHUNK = 1 << 20
-_HALF = ".new-"  # begins the name of a file that is being written
 
 
 class Artifacts:
@@ -29,7 +28,7 @@ class Artifacts:
     def put(self, data: bytes) -> str:
         """Keep bytes; returns their digest. Raises StorageError."""
         digest = hashlib.sha256(data).hexdigest()
-        self._land(self._place(digest), lambda fd: _write_all(fd, data))
+        self._land(self._place(digest), lambda fd: write_all(fd, data))
         return f"sha256:{digest}"
 
     def put_file(self, path: Path) -> str:
@@ -42,7 +41,7 @@ class Artifacts:
         def copy(fd: int) -> None:
             with path.open("rb") as file:
                 while chunk := file.read(_CHUNK):
-                    _write_all(fd, chunk)
+                    write_all(fd, chunk)
 
         self._land(self._place(sha.hexdigest()), copy)
         return f"sha256:{sha.hexdigest()}"
@@ -89,7 +88,7 @@ class Artifacts:
         """
         gone = 0
         with _locked(self.root / shelf, fcntl.LOCK_EX):
-            halves = (self.root / shelf).glob(f"{_HALF}*")
+            halves = (self.root / shelf).glob(f"{HALF}*")
             for place in [*(self._place(_hex(digest)) for digest in digests), *halves]:
                 if _since(place) < before:
                     place.unlink()
@@ -103,21 +102,9 @@ class Artifacts:
                 try:
                     os.utime(place)
                 except FileNotFoundError:
-                    self._write(place, fill)
+                    write_whole(place, fill)
         except OSError as error:
             raise StorageError(f"{self.root} takes no file ({error.strerror}): make room or mend it") from None
-
-    def _write(self, place: Path, fill: Callable[[int], None]) -> None:
-        fd, name = tempfile.mkstemp(dir=place.parent, prefix=_HALF)
-        try:
-            fill(fd)
-            os.fsync(fd)
-            os.replace(name, place)
-        except BaseException:
-            os.unlink(name)
-            raise
-        finally:
-            os.close(fd)
 
 
 @contextmanager
@@ -136,12 +123,6 @@ def _since(place: Path) -> float:
         return place.stat().st_mtime
     except FileNotFoundError:
         return math.inf
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 def _hex(digest: str) -> str:

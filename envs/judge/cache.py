@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -16,6 +13,7 @@ from envfarm.envs.judge.prompt import VERSION, Frame
 from envfarm.envs.judge.verdict import Verdict
 from envfarm.tasks.rubric import Rubric
 from envfarm.toolbox.errors import StorageError
+from envfarm.toolbox.whole import write_all, write_whole
 
 
 def key_of(rubric: Rubric, request: str, frames: Sequence[Frame], text: str | None, *, model: str, votes: int) -> str:
@@ -51,15 +49,7 @@ class Cache:
         place = self._place(key)
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            fd, name = tempfile.mkstemp(dir=place.parent, prefix=".new-")
-            try:
-                with os.fdopen(fd, "wb") as file:
-                    file.write(verdict.model_dump_json().encode())
-                os.replace(name, place)
-            except BaseException:
-                with suppress(OSError):
-                    os.unlink(name)
-                raise
+            write_whole(place, lambda fd: write_all(fd, verdict.model_dump_json().encode()))
         except OSError as error:
             raise StorageError(f"{self.folder} takes no file ({error.strerror}): make room or mend it") from None
 

@@ -54,12 +54,9 @@ def sample(
     index: Annotated[bool, typer.Option(help="Make its index, too.")] = True,
 ) -> None:
     """Build a real corpus of 60,000 linked documents: the packages, maintainers and sections of Debian's archive."""
-    from envfarm.toolbox.search import build as builder
-    from envfarm.toolbox.search import debian
-    from envfarm.toolbox.search.corpus import Source
+    from envfarm.toolbox.search.debian import build_corpus
 
-    source = Source(name="Debian's package archive", licence=debian.LICENCE)
-    _finish(builder.build([(source, debian.documents(debian.available()))], out, _say), out, index)
+    _finish(build_corpus(out, _say), out, index)
 
 
 @app.command("info")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from envfarm.envs.answers import Kind, correct
+from envfarm.envs.answers import correct
+from envfarm.tasks.search.question import AnswerKind
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_a_name_of_articles_or_signs(name: str) -> None:
         ("quantity", "5 km or 6 km", "5 km", None, False),
     ],
 )
-def test_values(kind: Kind, answer: str, expected: str, unit: str | None, same: bool) -> None:
+def test_values(kind: AnswerKind, answer: str, expected: str, unit: str | None, same: bool) -> None:
     assert correct(answer, [expected], kind=kind, unit=unit) is same
 
 

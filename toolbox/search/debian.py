@@ -11,8 +11,11 @@ import subprocess
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from email.utils import parseaddr
+from pathlib import Path
 
 from envfarm.toolbox.search.base import Document
+from envfarm.toolbox.search.build import Built, Report, build
+from envfarm.toolbox.search.corpus import Source
 from envfarm.toolbox.search.errors import CorpusError
 
 LICENCE = "facts of the package archive; descriptions under the licences of their packages"
@@ -30,6 +33,12 @@ _LINKED = (
 )
 _NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 Stanza = dict[str, str]
+
+
+def build_corpus(out: Path, report: Report = lambda stage, done: None) -> Built:
+    """Make a corpus of this machine's package lists in a folder. Raises CorpusError, StorageError."""
+    source = Source(name="Debian's package archive", licence=LICENCE)
+    return build([(source, documents(available()))], out, report)
 
 
 def available() -> Iterator[str]:
