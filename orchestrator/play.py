@@ -72,10 +72,16 @@ class Playing:
 
     async def score(self) -> Reward:
         """The reward for what the sandbox holds now. Raises FarmError."""
-        answer = self.results[-1].answer if self.results else None
         player = self._player
-        context = ScoreContext(self.sandbox, player.fresh, player.images, player.artifacts, answer)
-        context.state, context.services = self.state, player.services
+        context = ScoreContext(
+            sandbox=self.sandbox,
+            fresh=player.fresh,
+            images=player.images,
+            artifacts=player.artifacts,
+            answer=self.results[-1].answer if self.results else None,
+            state=self.state,
+            services=player.services,
+        )
         context.saved = await self._env.collect(self._task, context)
         return await self._env.score(self._task, context)
 

@@ -32,7 +32,8 @@ class Admission:
     def admit(self, run: str, source: str, n: int) -> None:
         """Raise FarmFull when `n` more episodes of a run's source would not find a place in the queue."""
         toolbox = self.core.toolbox
-        early = sum(other == toolbox.account(run, source) for other in self._early.values())
+        account = toolbox.account(run, source)
+        early = sum(other == account for other in self._early.values())
         toolbox.admit(run, n + early, source=source)
 
     def launch(self, episode: Episode) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -47,13 +46,12 @@ def build_questions(
     if not depths or not all(1 <= deep <= DEEPEST for deep in depths):
         raise BadRequest(f"depth: {list(depths)}: write depths from 1 to {DEEPEST}")
     check_new(out)  # before the minutes that it takes
-    with Corpus.open(corpus) as opened:
-        graph = Graph.of(opened, lambda done: report("read", done))
-        index = open_index(Corpus.open(corpus))
-        try:
-            questions = [*_numbered(synthesise(opened, graph, index, n, depths, seed), report)]
-        finally:
-            asyncio.run(index.close())
+    index = open_index(Corpus.open(corpus))
+    try:
+        graph = Graph.of(index.corpus, lambda done: report("read", done))
+        questions = [*_numbered(synthesise(index.corpus, graph, index, n, depths, seed), report)]
+    finally:
+        asyncio.run(index.close())
     return write(out, questions)
 
 
@@ -130,8 +128,3 @@ def _aliases(graph: Graph, entity: str) -> tuple[str, ...]:
     title = graph.title(entity)
     plain = title.partition(" (")[0]
     return (plain,) if plain and plain != title else ()
-
-
-def parts(questions: Sequence[Question]) -> dict[int, int]:
-    """How many there are of each depth."""
-    return dict(sorted(Counter(int(one.difficulty.get("depth", 0)) for one in questions).items()))

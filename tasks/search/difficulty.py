@@ -1,4 +1,4 @@
-"""How hard a question is, in parts that anyone can count again; `envfarm questions calibrate` measures it."""
+"""How hard a question is, in parts that anyone can count again."""
 
 from __future__ import annotations
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from envfarm.tasks.search.graph import Graph
 from envfarm.tasks.search.query import ANSWER, Link, Query, Value, variable
 from envfarm.tasks.search.values import shown
@@ -27,23 +25,9 @@ _NAMES = {"maintainer", "person", "people", "author"}  # nouns that are not put 
 _ORDINALS = ("", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 
 
-class Phraser(Protocol):
-    """A model that answers one prompt with one text; `paraphrase` uses it."""
-
-    async def ask(self, prompt: str) -> str:
-        """Its answer."""
-
-
 def phrase(query: Query, truth: dict[str, str], graph: Graph) -> str:
     """The question in English. `truth` gives the nouns of its variables, not their names."""
     return _Writer(query, truth, graph).write()
-
-
-async def paraphrase(query: Query, text: str, phraser: Phraser) -> str:
-    """The question in a model's words where the model reads the same query back out of them; else as it was."""
-    said = (await phraser.ask(f"{_REWRITE}\n\n{text}")).strip()
-    back = await phraser.ask(f"{_READ}\n\nThe question: {said}\n\nThe query: {query.model_dump_json()}")
-    return said if said and back.strip().rstrip(".").casefold() == "yes" else text
 
 
 class _Writer:
@@ -162,13 +146,3 @@ def _that(said: list[str]) -> str:
     if not said:
         return ""
     return " that " + (said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}")
-
-
-_REWRITE = (
-    "Rewrite this question so that it reads as a person would ask it. Keep every condition, name and number; "
-    "add nothing. Answer with the question alone."
-)
-_READ = (
-    "Does the question below ask for exactly what the query says: the same conditions, none more, none fewer? "
-    "Answer yes or no."
-)
