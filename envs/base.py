@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
+from envfarm.envs.judge.judge import Judge
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.artifacts import Artifacts
 from envfarm.toolbox.errors import TaskError
@@ -64,17 +65,7 @@ class Services:
     """What all episodes of a farm share besides its sandboxes; None where the operator set none."""
 
     retrievers: Retrievers | None = None
-
-    def check(self, task: Task) -> None:
-        """See that what a task needs of them is there, before it is begun. Raises TaskError."""
-        table = task.config.envfarm.search
-        served = [] if self.retrievers is None else self.retrievers.versions
-        if table is not None and table.corpus not in served:
-            there = f"this farm serves {', '.join(served)}" if served else "this farm serves none"
-            raise TaskError(
-                f"{task.path / 'task.toml'}: [envfarm.search] corpus: made for {table.corpus}, and {there}; name that "
-                "corpus in the setting `corpora`, or build the questions again"
-            )
+    judge: Judge | None = None
 
 
 NO_SERVICES = Services()
@@ -98,6 +89,9 @@ class Environment(Protocol):
     """A kind of task. Stateless: what lasts is in the task, the sandbox and the store."""
 
     kind: str
+
+    def check(self, task: Task, services: Services) -> None:
+        """See that what a task needs of the farm's services is there, before it is begun. Raises TaskError."""
 
     def tools(self, task: Task) -> list[Tool]:
         """The tools that the model is offered."""

@@ -12,12 +12,13 @@ import re
 from collections.abc import Collection
 
 from envfarm.envs.answers import LIMIT, correct, visible
-from envfarm.envs.base import Images, Message, Move, Reward, ScoreContext
+from envfarm.envs.base import Images, Message, Move, Reward, ScoreContext, Services
 from envfarm.envs.harbor import agent_spec
 from envfarm.tasks.search.question import load
 from envfarm.tasks.spec import SearchTable, Task
 from envfarm.toolbox.errors import TaskError
 from envfarm.toolbox.sandboxes.base import Sandbox, SandboxSpec
+from envfarm.toolbox.search.served import said
 from envfarm.toolbox.tools.base import Tool
 from envfarm.toolbox.tools.bash import Bash
 from envfarm.toolbox.tools.find import Find
@@ -38,6 +39,16 @@ class SearchEnvironment:
     """Plays and scores search tasks."""
 
     kind = "search"
+
+    def check(self, task: Task, services: Services) -> None:
+        """The version of the corpus that it was made for must be served."""
+        wanted, there = _table(task).corpus, services.retrievers
+        if there is None or wanted not in there.versions:
+            served = said([] if there is None else there.versions)
+            raise TaskError(
+                f"{task.path / 'task.toml'}: [envfarm.search] corpus: made for {wanted}, and {served}; name that "
+                "corpus in the setting `corpora`, or build the questions again"
+            )
 
     def tools(self, task: Task) -> list[Tool]:
         """Those that the task names, on its own version of the corpus, and `finish`."""

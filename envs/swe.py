@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from functools import partial
 
-from envfarm.envs.base import Images, Message, Reward, ScoreContext
+from envfarm.envs.base import Images, Message, Reward, ScoreContext, Services
 from envfarm.envs.changes import BUILT, Changes, TooLarge, compare, pack, unpack
 from envfarm.envs.diff import unified
 from envfarm.envs.harbor import agent_spec, limits
@@ -36,6 +36,9 @@ class SweEnvironment:
     def __init__(self) -> None:
         self._pristine = PristineTrees()
         self._lessons = Lessons()
+
+    def check(self, task: Task, services: Services) -> None:
+        """It needs none."""
 
     def tools(self, task: Task) -> list[Tool]:
         """bash, str_replace and finish."""

@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
 
-from envfarm.envs.base import TAKEN_DOWN, Images, Message, Reward, ScoreContext
+from envfarm.envs.base import TAKEN_DOWN, Images, Message, Reward, ScoreContext, Services
 from envfarm.envs.carry import BROKEN, CARRY_LIMIT, Carried, carry, carry_artifacts
 from envfarm.envs.carry_policy import NEVER, Policy, below
 from envfarm.envs.harbor import agent_spec, verifier_spec, wait_healthy
@@ -40,6 +40,9 @@ class TerminalEnvironment:
     """Plays and scores terminal tasks."""
 
     kind = "terminal"
+
+    def check(self, task: Task, services: Services) -> None:
+        """It needs none."""
 
     def tools(self, task: Task) -> list[Tool]:
         """`bash`, `str_replace` and `finish`."""

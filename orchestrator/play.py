@@ -118,7 +118,7 @@ class Player:
     async def start(self, task: Task) -> AsyncIterator[Playing]:
         """The task, waiting for its first call, in a sandbox where it needs one. Raises FarmError."""
         env = environment(task.kind, task.path)
-        self.services.check(task)
+        env.check(task, self.services)
         spec = await env.spec(task, self.images)
         if spec is None:
             yield Playing(self, task, env, None)

@@ -96,7 +96,7 @@ class Core:
         if play is None or play.task.id != task.id:
             while len(self._plays) >= _PLAYS:
                 del self._plays[next(iter(self._plays))]
-            env = environment(task.kind)
+            env = environment(task.kind, task.path)
             tools = env.tools(task)
             play = Play(task, env, tools, env.messages(task), describe(tools, "openai"))
             self._plays[task.digest] = play

@@ -38,7 +38,7 @@ class Creation:
         """New episodes, durable and queued. Raises NotFound, TaskError, FarmFull, Conflict (the key), StoreError."""
         core = self.core
         task = pick(core.registry, request)
-        core.services.check(task)
+        core.play(task).env.check(task, core.services)
         episodes = self._episodes(request, run, task)
         self.admission.admit(run, dataset_of(task.id), request.n)
         change = Change(rows=[(INSERT_EPISODE, created(episode, core.owner)) for episode in episodes])

@@ -8,6 +8,7 @@ from envfarm.orchestrator.farm.core import Core
 from envfarm.orchestrator.schemas.search import Passage, RetrieveRequest, RetrieveView, Scored
 from envfarm.toolbox.errors import NotFound
 from envfarm.toolbox.search.base import Hit, Retriever
+from envfarm.toolbox.search.served import said
 
 _AT_ONCE = 8  # queries of one request
 
@@ -18,8 +19,7 @@ async def retrieve(core: Core, request: RetrieveRequest) -> RetrieveView:
     versions = [] if retrievers is None else retrievers.versions
     version = request.corpus or next(iter(versions), None)
     if retrievers is None or version is None or version not in versions:
-        there = f"it serves {', '.join(versions)}" if versions else "it serves none; name one in the setting `corpora`"
-        raise NotFound(f"corpus: this farm has no {version or 'corpus'}; {there}")
+        raise NotFound(f"corpus: no {version or 'corpus'} here: {said(versions)}; name it in the setting `corpora`")
     source, room = retrievers.of(version), asyncio.Semaphore(_AT_ONCE)
 
     async def one(query: str) -> list[Scored]:

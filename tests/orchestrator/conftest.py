@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from envfarm.envs.base import Images, Message, Reward, ScoreContext
+from envfarm.envs.base import Images, Message, Reward, ScoreContext, Services
 from envfarm.orchestrator.farm.core import Core
 from envfarm.orchestrator.farm.farm import Farm
 from envfarm.orchestrator.settings import Settings
@@ -40,6 +40,9 @@ class ToyEnvironment:
     kind = "toy"
     faults: ClassVar[list[Exception]] = []
     scored: ClassVar[int] = 0
+
+    def check(self, task: Task, services: Services) -> None:
+        """It needs none."""
 
     def tools(self, task: Task) -> list[Tool]:
         return [Bash(), Finish()]

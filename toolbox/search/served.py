@@ -28,13 +28,13 @@ class Served:
         """What searches that version. Raises SearchUnavailable, which says what there is."""
         found = self._by_version.get(version)
         if found is None:
-            raise SearchUnavailable(f"the farm does not serve {version}; {said(self.versions)}")
+            raise SearchUnavailable(f"no {version} here: {said(self.versions)}; name it in the setting `corpora`")
         return found
 
 
 def said(versions: Sequence[str]) -> str:
     """What is served, in words."""
-    return f"it serves {', '.join(versions)}" if versions else "it serves no corpus; name one in `corpora`"
+    return f"this farm serves {', '.join(versions) or 'no corpus'}"
 
 
 def _open(folder: Path, kind: Kind) -> Retriever:

@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from envfarm.toolbox.search.base import Document, Hit, Retriever
-from envfarm.toolbox.search.errors import SearchUnavailable
+from envfarm.toolbox.search.served import Served
 from envfarm.toolbox.tools.base import State, ToolContext, ToolResult
 from envfarm.toolbox.tools.view import Laid, Part, clean, lay_out, one_line, plain, show, wrap
 
@@ -96,9 +96,7 @@ def refuse(context: ToolContext, why: Refused) -> ToolResult:
 
 def retriever(context: ToolContext, version: str) -> Retriever:
     """What the task's corpus is searched with. Raises SearchUnavailable."""
-    if context.retrievers is None:
-        raise SearchUnavailable(f"this farm serves no corpus, and the task needs {version}; set `corpora`")
-    return context.retrievers.of(version)
+    return (context.retrievers or Served()).of(version)
 
 
 def show_results(cursor: int, query: str, hits: list[Hit], part: Part) -> str:
