@@ -20,7 +20,7 @@ from envfarm.toolbox.errors import SandboxLost, SandboxStartError
 if TYPE_CHECKING:
     from envfarm.k8s.backend import KubernetesBackend
 
-_GRACE = 5
+_GRACE = 2
 """Seconds that a proxy outlives its removal, so that its address is nobody else's before the sandbox is dead."""
 _RESOURCES = {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"cpu": "1", "memory": "128Mi"}}
 

@@ -13,7 +13,7 @@ from envfarm.k8s.sandbox import KubernetesSandbox
 from envfarm.toolbox.egress.proxy import PORT
 from envfarm.toolbox.errors import ImageError, SandboxError, SandboxStartError
 from envfarm.toolbox.sandboxes.base import Isolation, Limits, Network, Sandbox, SandboxSpec
-from envfarm.toolbox.sandboxes.reach import CLOSED, Finding, reach
+from envfarm.toolbox.sandboxes.reach import CLOSED, Finding, faulty, reach
 
 if TYPE_CHECKING:
     from envfarm.k8s.backend import KubernetesBackend
@@ -60,15 +60,6 @@ class Proof:
             task.cancel()
         await asyncio.gather(*self._wanted.values(), return_exceptions=True)
         self._wanted.clear()
-
-
-def faulty(findings: list[Finding]) -> str:
-    """What is not as it should be, in words; nothing where all is."""
-    wrong = [one for one in findings if not one.ok]
-    reached = ", ".join(f"{one.name} at {one.target} ({one.detail})" for one in wrong if not one.wanted)
-    missed = ", ".join(f"{one.name} at {one.target} ({one.detail})" for one in wrong if one.wanted)
-    parts = (f"could reach {reached}" if reached else "", f"could not reach {missed}" if missed else "")
-    return " and ".join(part for part in parts if part)
 
 
 def probe(backend: KubernetesBackend, isolation: Isolation, network: Network = "none") -> SandboxSpec:

@@ -13,22 +13,30 @@ CLOSED = 9
 SELF = "itself"
 _SECONDS = 4
 
-# A refusal is an answer: whoever refuses was reached. Python tries harder than the others: a socket that is bound to a
-# device takes what no route leads to for a neighbour.
+# A refusal is an answer: whoever refuses was reached. Python tries harder than the others, each way at once: a socket
+# that is bound to a device takes what no route leads to for a neighbour.
 _PYTHON = f"""
-import socket, sys
+import os, select, socket, sys, time
+place, said, until = (sys.argv[1], int(sys.argv[2])), "timed out", time.monotonic() + {_SECONDS}
+waiting = {{}}
 for device in ["", *(name for _, name in socket.if_nameindex() if name != "lo")]:
+    wire = socket.socket()
+    wire.setblocking(False)
     try:
-        with socket.socket() as wire:
-            wire.settimeout({_SECONDS})
-            if device:
-                wire.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
-            wire.connect((sys.argv[1], int(sys.argv[2])))
-        said = "connected"
+        if device:
+            wire.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+        code = wire.connect_ex(place)
+        waiting[wire.fileno()] = wire
     except OSError as error:
-        said = error.strerror or str(error)
-    if said == "connected" or "refused" in said:
-        break
+        said = error.strerror
+while waiting and time.monotonic() < until:
+    _, ready, _ = select.select([], list(waiting), [], until - time.monotonic())
+    for number in ready:
+        code = waiting.pop(number).getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        said = os.strerror(code) if code else "connected"
+        if code == 0 or "refused" in said:
+            waiting.clear()
+            break
 print(said)
 """
 _PROBE = rf"""
@@ -94,3 +102,12 @@ async def reach(
         said = "the probe does not work in this image"
         return [Finding(one.name, one.target, None, said, one.wanted) for one in findings]
     return findings
+
+
+def faulty(findings: list[Finding]) -> str:
+    """What is not as it should be, in words; nothing where all is."""
+    wrong = [one for one in findings if not one.ok]
+    reached = ", ".join(f"{one.name} at {one.target} ({one.detail})" for one in wrong if not one.wanted)
+    missed = ", ".join(f"{one.name} at {one.target} ({one.detail})" for one in wrong if one.wanted)
+    parts = (f"could reach {reached}" if reached else "", f"could not reach {missed}" if missed else "")
+    return " and ".join(part for part in parts if part)
