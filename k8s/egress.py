@@ -42,8 +42,8 @@ async def lead_out(backend: KubernetesBackend, sandbox: Pod, hosts: tuple[str, .
         raise SandboxStartError(f"allowed_hosts: {error}") from None
     try:
         made = await backend.running(await backend.create(manifest(backend, sandbox, hosts)))
-    except SandboxLost as error:
-        raise SandboxLost(f"its egress proxy does not start: {error}", cause=error.cause) from None
+    except (SandboxLost, SandboxStartError) as error:
+        raise type(error)(f"its egress proxy does not start: {error}", cause=error.cause) from None
     address = str(made.status["podIP"])
     if ":" in address:
         raise SandboxStartError(

@@ -16,7 +16,7 @@ _SECONDS = 4
 # A refusal is an answer: whoever refuses was reached. Python tries harder than the others, each way at once: a socket
 # that is bound to a device takes what no route leads to for a neighbour.
 _PYTHON = f"""
-import os, select, socket, sys, time
+import errno, os, select, socket, sys, time
 place, said, until = (sys.argv[1], int(sys.argv[2])), "timed out", time.monotonic() + {_SECONDS}
 waiting = {{}}
 for device in ["", *(name for _, name in socket.if_nameindex() if name != "lo")]:
@@ -26,15 +26,21 @@ for device in ["", *(name for _, name in socket.if_nameindex() if name != "lo")]
         if device:
             wire.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
         code = wire.connect_ex(place)
-        waiting[wire.fileno()] = wire
+        if code == errno.EINPROGRESS:
+            waiting[wire.fileno()] = wire
+            continue
     except OSError as error:
-        said = error.strerror
+        code = error.errno
+    said = os.strerror(code) if code else "connected"
+    if code in (0, errno.ECONNREFUSED):
+        waiting.clear()
+        break
 while waiting and time.monotonic() < until:
     _, ready, _ = select.select([], list(waiting), [], until - time.monotonic())
     for number in ready:
         code = waiting.pop(number).getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         said = os.strerror(code) if code else "connected"
-        if code == 0 or "refused" in said:
+        if code in (0, errno.ECONNREFUSED):
             waiting.clear()
             break
 print(said)
