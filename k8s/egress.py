@@ -44,10 +44,11 @@ async def lead_out(backend: KubernetesBackend, sandbox: Pod, hosts: tuple[str, .
         made = await backend.running(await backend.create(manifest(backend, sandbox, hosts)))
     except (SandboxLost, SandboxStartError) as error:
         raise type(error)(f"its egress proxy does not start: {error}", cause=error.cause) from None
-    address = str(made.status["podIP"])
-    if ":" in address:
+    addresses = [str(one["ip"]) for one in made.status.get("podIPs", ())]
+    address = next((one for one in addresses if ":" not in one), None)
+    if address is None:
         raise SandboxStartError(
-            f"network allowlist: the proxy has no IPv4 address ({address}), and the cut knows no other"
+            f"network allowlist: the proxy has no IPv4 address ({', '.join(addresses)}), and the cut knows no other"
         )
     about = {"uid": sandbox.uid, "annotations": {labels.ADDRESS: address}}
     change = {"metadata": about, "spec": {"schedulingGates": None}}

@@ -87,7 +87,7 @@ class Template:
             if mapping.get(key) not in allowed:
                 wanted = "false" if allowed[0] is False else "true" if allowed[0] is True else allowed[0]
                 raise TemplateError(f"{self.name}: {place}.{key}: must be {wanted}, not {mapping.get(key)!r}")
-        for key in ("NET_ADMIN", "SYS_ADMIN", "ALL"):
+        for key in ("NET_ADMIN", "NET_RAW", "SYS_ADMIN", "ALL"):
             if key in (capabilities.get("add") or []):
                 raise TemplateError(f"{self.name}: {where}.securityContext.capabilities.add: {key} frees the model")
 
