@@ -174,6 +174,7 @@ class Settings(BaseSettings):
     )
     samples: bool = Field(True, description="whether the tasks that envfarm ships are served too")
     lease_seconds: float = Field(600.0, gt=0, description="how long an episode lives without a call or a heartbeat")
+    suspend_seconds: float = Field(3600.0, gt=0, description="how long a suspended episode waits to be resumed")
     max_turns: int = Field(200, ge=1, description="steps after which an episode is cut")
     step_timeout: float = Field(120.0, gt=0, description="seconds for one tool call")
     episode_timeout: float = Field(3600.0, gt=0, description="seconds after which an episode is cut")

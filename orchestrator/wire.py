@@ -183,6 +183,7 @@ def farm_settings(settings: Settings) -> FarmSettings:
         )
     return FarmSettings(
         lease_seconds=settings.lease_seconds,
+        suspend_seconds=settings.suspend_seconds,
         max_turns=settings.max_turns,
         step_timeout=settings.step_timeout,
         episode_timeout=settings.episode_timeout,

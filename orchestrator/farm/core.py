@@ -45,6 +45,7 @@ class FarmSettings:
     """The farm's own settings. Times are in seconds. What a user can set has its default in `Settings` alone."""
 
     lease_seconds: float
+    suspend_seconds: float
     max_turns: int
     step_timeout: float
     episode_timeout: float
@@ -151,9 +152,7 @@ class Core:
 
         Raises Conflict when its state does not allow it, Moving, StoreError.
         """
-        if episode.lock is None:
-            episode.lock = asyncio.Lock()
-        async with episode.lock:
+        async with episode.exclusive():
             change = move(episode, to, self.owner, **columns)
             if also is not None:
                 change.begin_with(also)
