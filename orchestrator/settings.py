@@ -22,6 +22,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from envfarm.envs.judge.config import JudgeConfig
 from envfarm.k8s.config import KubernetesConfig
 from envfarm.orchestrator.errors import SettingsError
 from envfarm.toolbox.egress.config import EgressConfig
@@ -33,6 +34,7 @@ INSIDE = "__"  # between a table's name and a key of it, in a variable
 FILE = "envfarm.toml"
 CONFIG = "ENVFARM_CONFIG"  # names another file than ./envfarm.toml
 
+_SECRET = ("token", "tokens", "database", "judge", "judge.key")
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 
 BASE_IMAGES = {
@@ -145,6 +147,9 @@ class Settings(BaseSettings):
     )
     egress: Annotated[EgressConfig, NoDecode, BeforeValidator(_table)] = Field(
         EgressConfig(), description="table of what the proxies of tasks with an allowlist are told"
+    )
+    judge: Annotated[JudgeConfig, NoDecode, BeforeValidator(_table)] = Field(
+        JudgeConfig(), description="table of what the judge is told"
     )
     isolation: Isolation = Field("runc", description="of tasks that ask for none: `runc` or `gvisor`")
     network: Literal["none", "public"] = Field("none", description="of tasks that ask for none: `none` or `public`")
@@ -297,4 +302,4 @@ def _checked(values: Mapping[str, Any], origins: Mapping[str, str]) -> Settings:
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        raise SettingsError(explain(error, Settings, where=where, secret=("token", "tokens", "database"))) from None
+        raise SettingsError(explain(error, Settings, where=where, secret=_SECRET)) from None
