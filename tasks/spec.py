@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from envfarm.tasks.rubric import RubricTable
 from envfarm.toolbox.sandboxes.base import Isolation
 
 OLD_NAMES = {"memory": "memory_mb", "storage": "storage_mb"}
@@ -159,6 +160,7 @@ class FarmTable(BaseModel):
     full_mark: float = 1.0  # what the solution earns
     source: Source = Source()
     search: SearchTable | None = None
+    rubric: RubricTable | None = None
 
 
 class TaskConfig(_Harbor):

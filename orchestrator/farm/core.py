@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from sqlalchemy import bindparam, select
 
 from envfarm.envs.base import NO_SERVICES, Images, Services, environment
+from envfarm.envs.judge.opinion import judged
 from envfarm.orchestrator.errors import Moving, StoreError
 from envfarm.orchestrator.farm.endings import end_columns, ending, verdict
 from envfarm.orchestrator.farm.episodes import Episode, Play, happened, move
@@ -97,7 +98,7 @@ class Core:
         if play is None or play.task.id != task.id:
             while len(self._plays) >= _PLAYS:
                 del self._plays[next(iter(self._plays))]
-            env = environment(task.kind, task.path)
+            env = judged(environment(task.kind, task.path), task)
             tools = env.tools(task)
             play = Play(task, env, tools, env.messages(task), describe(tools, "openai"))
             self._plays[task.digest] = play
