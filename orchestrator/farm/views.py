@@ -38,6 +38,7 @@ def live_view(episode: Episode, *, whole: bool = True) -> EpisodeView:
         created_at=episode.created_at,
         started_at=episode.started_at,
         ended_at=episode.ended_at,
+        lease_s=None if episode.ended else episode.lease_s,
         lease_expires_at=None if episode.ended else episode.lease_until,
         suspended_until=None if episode.ended else episode.suspended_until,
         terminated=episode.terminated,

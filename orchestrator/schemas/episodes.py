@@ -101,6 +101,7 @@ class EpisodeView(ViewModel):
     created_at: float
     started_at: float | None = Field(None, description="when the sandbox was ready")
     ended_at: float | None = None
+    lease_s: float | None = Field(None, description="how long it lives after a call or a heartbeat")
     lease_expires_at: float | None = None
     suspended_until: float | None = Field(None, description="it takes no steps until it is resumed, at the latest then")
     terminated: bool = False
