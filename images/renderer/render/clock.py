@@ -1,0 +1,149 @@
+"""Page time: `Exact` moves it frame by frame with all clocks of the page on it, `Live` lets it pass."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import time
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from playwright.async_api import CDPSession, Error, Page
+
+EPOCH = 1_767_225_600  # what the page's clock says at first, seconds: the first of January 2026
+PROBE = 15.0  # wall-clock seconds for the first frame
+
+
+class Stuck(Exception):
+    """The page does not come to its next frame."""
+
+
+class Clock(Protocol):
+    """Where page time comes from, and pictures of it."""
+
+    now: float  # page time, seconds
+    frames: list[bytes]  # JPEG, in order
+    on_frame: Callable[[bytes], Awaitable[None]]
+
+    async def begin(self) -> None:
+        """Before the page loads."""
+
+    async def tick(self) -> None:
+        """One frame further. Raises Stuck."""
+
+    async def act(self, work: Awaitable[object]) -> None:
+        """Give the page input. Raises Stuck."""
+
+
+class Exact:
+    """Virtual time and frames on demand: equal pages give equal bytes."""
+
+    def __init__(self, page: Page, session: CDPSession, fps: int, patience: float, quality: int = 80) -> None:
+        self.page, self.session = page, session
+        self.interval = 1000 / fps
+        self.patience = patience  # wall-clock seconds for one frame
+        self.quality = quality
+        self.now = 0.0
+        self.frames: list[bytes] = []
+        self.base = 0.0
+        self.count = 0
+        self.expired = asyncio.Event()
+        self.on_frame: Callable[[bytes], Awaitable[None]] = _nothing
+        session.on("Emulation.virtualTimeBudgetExpired", lambda _: self.expired.set())
+
+    async def begin(self) -> None:
+        await self.session.send("HeadlessExperimental.enable")
+        answer = await self.session.send(
+            "Emulation.setVirtualTimePolicy", {"policy": "pause", "initialVirtualTime": EPOCH}
+        )
+        self.base = float(answer["virtualTimeTicksBase"])
+
+    async def tick(self) -> None:
+        try:
+            await asyncio.wait_for(self._tick(), self.patience if self.count else PROBE)
+        except TimeoutError:
+            raise Stuck(f"no frame after {self.now:.1f} s of page time") from None
+
+    async def _tick(self) -> None:
+        self.expired.clear()
+        await self.session.send(
+            "Emulation.setVirtualTimePolicy",
+            {"policy": "pauseIfNetworkFetchesPending", "budget": self.interval, "maxVirtualTimeTaskStarvationCount": 1000},
+        )
+        await self.expired.wait()
+        self.count += 1
+        self.now = self.count * self.interval / 1000
+        answer = await self.session.send(
+            "HeadlessExperimental.beginFrame",
+            {
+                "frameTimeTicks": self.base + self.count * self.interval,
+                "interval": self.interval,
+                "screenshot": {"format": "jpeg", "quality": self.quality},
+            },
+        )
+        data = base64.b64decode(answer["screenshotData"]) if answer.get("screenshotData") else None
+        if data is None and not self.frames:
+            return
+        self.frames.append(data or self.frames[-1])
+        await self.on_frame(self.frames[-1])
+
+    async def act(self, work: Awaitable[object]) -> None:
+        """Input is sent while time stands; what waits for a frame (a moved mouse) gets frames until it is done."""
+        task = asyncio.ensure_future(work)
+        for _ in range(5):
+            done, _ = await asyncio.wait({task}, timeout=1.0)
+            if done:
+                break
+            await self.tick()
+        if not task.done():
+            task.cancel()
+            raise Stuck("input does not arrive")
+        task.result()
+
+
+class Live:
+    """Real time, for what does not follow a virtual clock: video, audio, some compositors."""
+
+    def __init__(self, page: Page, fps: int, patience: float) -> None:
+        self.page = page
+        self.interval = 1 / fps
+        self.patience = patience
+        self.now = 0.0
+        self.frames: list[bytes] = []
+        self.started = time.monotonic()
+        self.on_frame: Callable[[bytes], Awaitable[None]] = _nothing
+
+    async def begin(self) -> None:
+        self.started = time.monotonic()
+
+    async def tick(self) -> None:
+        wait = self.now + self.interval - (time.monotonic() - self.started)
+        await asyncio.sleep(max(0.0, wait))
+        try:
+            shot = await asyncio.wait_for(
+                self.page.screenshot(type="jpeg", quality=80, animations="allow", timeout=0), self.patience
+            )
+        except TimeoutError:
+            raise Stuck(f"no frame after {self.now:.1f} s of page time") from None
+        self.now = time.monotonic() - self.started
+        self.frames.append(shot)
+        await self.on_frame(shot)
+
+    async def act(self, work: Awaitable[object]) -> None:
+        try:
+            await asyncio.wait_for(work, self.patience)
+        except TimeoutError:
+            raise Stuck("input does not arrive") from None
+
+
+def digest(frame: bytes) -> str:
+    """A frame's name by its content."""
+    return hashlib.sha256(frame).hexdigest()
+
+
+async def _nothing(frame: bytes) -> None:
+    """Until somebody wants frames."""
+
+
+__all__ = ["Clock", "Error", "Exact", "Live", "Stuck", "digest"]

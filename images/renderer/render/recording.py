@@ -1,0 +1,1 @@
+../../../envs/web/recording.py
