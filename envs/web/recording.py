@@ -1,7 +1,7 @@
 """What the renderer is asked for and what it gives: `RenderJob` in, `Recording` out, JSON files in its sandbox.
 
-The renderer is a program in an image of its own (images/renderer) and imports nothing of envfarm; it is started in a
-fresh sandbox of the same back end that the agent's ran on. These models are the seam between the two.
+The renderer is a program in an image of its own (images/renderer), started in a fresh sandbox of the same back end that
+the agent's ran on. These models are the seam between the two: of envfarm its image has this file and tasks/action.py.
 """
 
 from __future__ import annotations
@@ -10,73 +10,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Mode = Literal["exact", "live"]
+from envfarm.tasks.action import Mode, Serve, Step
 
 
 class _Seam(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Serve(_Seam):
-    """How the page is built and served: a static folder, or a command that listens on a port."""
-
-    build: str | None = None  # shell command, run in the site's folder before anything is served
-    folder: str = "."  # static: what is served, below the site's folder
-    command: str | None = None  # a server instead of a static folder
-    port: int = 8000
-    path: str = "/"  # of the main document
-    build_seconds: float = 120
-    start_seconds: float = 20  # until the server listens
-
-
-class Target(_Seam):
-    """An element, as a person would name it; never a position."""
-
-    role: str | None = None
-    name: str | None = None  # accessible name
-    label: str | None = None
-    text: str | None = None
-    placeholder: str | None = None
-    css: str | None = None  # for what has no role, such as a canvas
-    nth: int = 0
-    exact: bool = False
-
-
-class Check(_Seam):
-    """One assertion after a step; all that are given must hold, within `within` seconds of page time."""
-
-    target: Target | None = None
-    visible: bool | None = None
-    count: int | None = None
-    text: str | None = None  # the target's (or the page's) text contains it
-    text_not: str | None = None
-    value: str | None = None  # of a field
-    attribute: tuple[str, str] | None = None  # name and value
-    url: str | None = None  # contains
-    title: str | None = None
-    style: tuple[str, str] | None = None  # computed property and value
-    moved: bool | None = None  # the target's box or pixels change over time: an animation runs
-    inside_viewport: bool | None = None
-    no_overflow: bool | None = None  # the page is no wider than the viewport
-    evaluate: str | None = None  # JavaScript that must give true, in a world of its own that the page cannot touch
-    within: float = 1.0
-
-
-class Step(_Seam):
-    """One action, and what must be true after it."""
-
-    name: str  # what it shows, for the report
-    action: Literal[
-        "none", "click", "dblclick", "type", "press", "hover", "drag", "scroll", "resize", "upload", "wait", "goto"
-    ]
-    target: Target | None = None
-    to: Target | None = None  # of a drag
-    text: str | None = None  # to type; or the keys to press, in Playwright's notation
-    size: tuple[int, int] | None = None  # of a resize
-    amount: int | None = None  # pixels of a scroll
-    files: tuple[str, ...] = ()  # of an upload, names below the task's assets
-    seconds: float = 0.2  # of page time after the action
-    checks: tuple[Check, ...] = ()
 
 
 class RenderJob(_Seam):
@@ -171,4 +109,5 @@ class Recording(_Seam):
     digests: Annotated[tuple[str, ...], Field()] = ()  # sha256 of every frame
     video: str | None = None
     mobile: str | None = None
+    contact: str | None = None  # one PNG of all keyframes
     missing: tuple[str, ...] = ()  # promised addresses that the store does not have

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from render.recording import Recording, RenderJob
+from envfarm.envs.web.recording import Recording, RenderJob
 
 GRACE = 25.0  # seconds after the job's own deadline, to close the browser and to encode
 

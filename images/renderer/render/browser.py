@@ -6,7 +6,7 @@ import subprocess
 
 from playwright.async_api import Browser, BrowserContext, Playwright
 
-from render.recording import Mode
+from envfarm.tasks.action import Mode
 
 CHROMIUM = "/usr/bin/chromium-headless-shell"
 COMMON = [

@@ -9,7 +9,7 @@ from PIL import Image, ImageChops
 from playwright.async_api import Error, Locator, Page, expect
 
 from render.clock import Clock
-from render.recording import Check
+from envfarm.tasks.action import Check
 from render.targets import World, describe, locate
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from playwright.async_api import Error, Page
 
 from render.clock import Clock
-from render.recording import RenderJob
+from envfarm.envs.web.recording import RenderJob
 from render.script import advance
 from render.targets import World
 

@@ -15,7 +15,8 @@ from render import store
 from render.browser import context, launch
 from render.clock import Clock, Exact, Live, Stuck, digest
 from render.explore import explore
-from render.recording import Mode, Recording, RenderJob, Signals, StepResult
+from envfarm.tasks.action import Mode
+from envfarm.envs.web.recording import Recording, RenderJob, Signals, StepResult
 from render.script import advance, play
 from render.signals import TEXT, measure
 from render.site import ORIGIN, SITE, Folder, Server, Site

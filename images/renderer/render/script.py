@@ -8,7 +8,8 @@ from playwright.async_api import Error, Page
 
 from render.checks import holds
 from render.clock import Clock
-from render.recording import Step, StepResult
+from envfarm.envs.web.recording import StepResult
+from envfarm.tasks.action import Step
 from render.site import ORIGIN
 from render.targets import NotThere, World, one, point
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from render.recording import Signals
+from envfarm.envs.web.recording import Signals
 from render.store import STORE
 from render.targets import World
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageChops, ImageDraw, ImageStat
 
-from render.recording import Keyframe
+from envfarm.envs.web.recording import Keyframe
 
 MOST = 12
 ALIKE = 0.6  # mean difference of grey values, of 255, below which two stills are the same to a judge

@@ -6,7 +6,7 @@ from typing import Any
 
 from playwright.async_api import CDPSession, Locator, Page
 
-from render.recording import Target
+from envfarm.tasks.action import Target
 
 
 class NotThere(Exception):

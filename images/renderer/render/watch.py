@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from playwright.async_api import BrowserContext, ConsoleMessage, Dialog, Download, Error, Frame, Page, Route, WebSocketRoute
 
 from render import store
-from render.recording import Request, Trace
+from envfarm.envs.web.recording import Request, Trace
 from render.site import ORIGIN, Site
 
 MOST = 500  # entries of a kind that are kept

@@ -1,1 +1,0 @@
-../../../envs/web/recording.py
