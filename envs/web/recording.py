@@ -31,6 +31,7 @@ class RenderJob(_Seam):
     viewport: tuple[int, int] = (1280, 720)
     mobile: tuple[int, int] = (375, 812)
     promised: tuple[str, ...] = ()  # packages of the store that the task promised: missing ones are the farm's fault
+    patience: float = 8.0  # wall-clock seconds that the page may take for one frame, or to answer
     deadline: float = 120.0  # wall-clock seconds, then the browser is killed
 
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from envfarm.envs.base import FreshSandboxes
+from envfarm.envs.base import TAKEN_DOWN, FreshSandboxes
 from envfarm.envs.tar import members
 from envfarm.envs.web.recording import Recording, RenderJob
-from envfarm.toolbox.errors import FileProblem, SandboxError
+from envfarm.toolbox.errors import FileProblem, SandboxError, SandboxLost
 from envfarm.toolbox.explain import explain
 from envfarm.toolbox.sandboxes.base import ExecResult, Isolation, Limits, Sandbox, SandboxSpec
 
@@ -26,7 +26,7 @@ _OUT = "/srv/out"
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A recording, and the bytes of the files that it names (video, stills, contact sheet)."""
+    """A recording, and the bytes of the files that it names (video, stills, contact sheet) and of its trace.json."""
 
     recording: Recording
     files: dict[str, bytes]
@@ -44,12 +44,27 @@ async def record(
 ) -> Recorded:
     """Record a page. `site` and `assets` are tars of folders; what a page does wrong is in `recording.outcome`.
 
-    Raises SandboxError for a fault of the farm: a dead sandbox, outcome `infra`, a result that is none.
+    Raises SandboxError for a fault of the farm: a dead sandbox, outcome `infra`, a result that is none. What takes two
+    sandboxes down in a row by its hunger for memory is the page's fault: outcome `crashed`.
     """
-    async with fresh(spec or renderer_spec()) as sandbox:
+    for _ in range(2):
+        try:
+            return await _record(fresh, job, site, assets, spec or renderer_spec())
+        except SandboxLost as error:
+            if error.cause not in TAKEN_DOWN:
+                raise
+            lost = error
+    return _whole(Recording(outcome="crashed", why=f"the page took its sandbox down twice ({lost.cause})"), {})
+
+
+async def _record(
+    fresh: FreshSandboxes, job: RenderJob, site: bytes, assets: bytes | None, spec: SandboxSpec
+) -> Recorded:
+    """Once, in a fresh sandbox. Raises SandboxError."""
+    async with fresh(spec) as sandbox:
         await _place(sandbox, job, site, assets)
         if job.serve.build is not None and (failed := await _build(sandbox, job, job.serve.build)) is not None:
-            return Recorded(failed, {})
+            return _whole(failed, {})
         if job.serve.command is not None:
             await _serve(sandbox, job, job.serve.command)
         seconds = job.deadline + job.serve.start_seconds + 60
@@ -62,7 +77,11 @@ async def record(
     if recording.outcome == "infra":
         raise SandboxError(f"the renderer failed: {recording.why}")
     trace = recording.trace.model_copy(update={"server_log": log})
-    return Recorded(recording.model_copy(update={"trace": trace}), recorded.files)
+    return _whole(recording.model_copy(update={"trace": trace}), recorded.files)
+
+
+def _whole(recording: Recording, files: dict[str, bytes]) -> Recorded:
+    return Recorded(recording, {**files, "trace.json": recording.trace.model_dump_json(indent=1).encode()})
 
 
 async def _place(sandbox: Sandbox, job: RenderJob, site: bytes, assets: bytes | None) -> None:
@@ -76,7 +95,9 @@ async def _place(sandbox: Sandbox, job: RenderJob, site: bytes, assets: bytes | 
         user="root",
     )
     if ready.exit_code != 0:
-        raise SandboxError(f"the renderer's sandbox cannot be made ready: {ready.stderr.decode(errors='replace')[-200:]}")
+        raise SandboxError(
+            f"the renderer's sandbox cannot be made ready: {ready.stderr.decode(errors='replace')[-200:]}"
+        )
 
 
 async def _build(sandbox: Sandbox, job: RenderJob, command: str) -> Recording | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -32,10 +33,8 @@ def main() -> None:
             child.wait(seconds)
         except subprocess.TimeoutExpired:
             leave(folder, Recording(outcome="timed_out", why=f"killed after {seconds:g} seconds"))
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     child.wait()
     if not (folder / "result.json").exists():
         tail = (folder / "log").read_bytes()[-500:].decode(errors="replace").strip().splitlines()

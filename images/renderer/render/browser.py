@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
+import asyncio
+from pathlib import Path
 
-from playwright.async_api import Browser, BrowserContext, Playwright
+from playwright.async_api import Browser, BrowserContext, Playwright, ViewportSize
 
 from envfarm.tasks.action import Mode
 
@@ -39,27 +40,38 @@ async def launch(playwright: Playwright, mode: Mode) -> Browser:
     return await playwright.chromium.launch(
         executable_path=CHROMIUM,
         args=COMMON + (EXACT if mode == "exact" else []),
-        chromium_sandbox=subprocess.run(["unshare", "-U", "true"], capture_output=True, check=False).returncode == 0,
+        chromium_sandbox=await _namespaces(),
         handle_sigint=False,
         handle_sigterm=False,
         timeout=30_000,
     )
 
 
-async def context(browser: Browser, viewport: tuple[int, int], videos: str | None = None) -> BrowserContext:
+async def _namespaces() -> bool:
+    """Whether this machine lets it make user namespaces."""
+    tried = await asyncio.create_subprocess_exec("unshare", "-U", "true", stderr=asyncio.subprocess.DEVNULL)
+    return await tried.wait() == 0
+
+
+async def context(
+    browser: Browser, viewport: tuple[int, int], *, phone: bool = False, videos: Path | None = None
+) -> BrowserContext:
     """A clean profile that looks like a person's."""
     version = browser.version.split(".")[0]
-    size = {"width": viewport[0], "height": viewport[1]}
-    agent = f"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{version}.0.0.0 Safari/537.36"
+    size: ViewportSize = {"width": viewport[0], "height": viewport[1]}
+    system = "Linux; Android 15; Pixel 9" if phone else "X11; Linux x86_64"
     made = await browser.new_context(
-        viewport={"width": size["width"], "height": size["height"]},
-        user_agent=agent,
+        viewport=size,
+        user_agent=f"Mozilla/5.0 ({system}) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{version}.0.0.0 "
+        f"{'Mobile ' if phone else ''}Safari/537.36",
+        is_mobile=phone,
+        has_touch=phone,
         locale="en-US",
         timezone_id="UTC",
         service_workers="block",
         accept_downloads=False,
         record_video_dir=videos,
-        record_video_size={"width": size["width"], "height": size["height"]} if videos else None,
+        record_video_size=size if videos else None,
     )
     made.set_default_timeout(5_000)
     return made

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from PIL import Image, ImageChops
 from playwright.async_api import Error, Locator, Page, expect
 
-from render.clock import Clock
 from envfarm.tasks.action import Check
+from render.clock import Clock
 from render.targets import World, describe, locate
 
 

@@ -6,13 +6,16 @@ import asyncio
 import base64
 import hashlib
 import time
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol
 
-from playwright.async_api import CDPSession, Error, Page
+from playwright.async_api import CDPSession, Page
 
 EPOCH = 1_767_225_600  # what the page's clock says at first, seconds: the first of January 2026
-PROBE = 15.0  # wall-clock seconds for the first frame
+ARRIVES = 0.03  # wall-clock seconds in which input that waits for a frame has reached the page's process
+LATE = 2.0  # wall-clock seconds after which other input is given a frame too
+
+OnFrame = Callable[[bytes], Awaitable[None]]
 
 
 class Stuck(Exception):
@@ -24,7 +27,7 @@ class Clock(Protocol):
 
     now: float  # page time, seconds
     frames: list[bytes]  # JPEG, in order
-    on_frame: Callable[[bytes], Awaitable[None]]
+    on_frame: OnFrame
 
     async def begin(self) -> None:
         """Before the page loads."""
@@ -32,15 +35,15 @@ class Clock(Protocol):
     async def tick(self) -> None:
         """One frame further. Raises Stuck."""
 
-    async def act(self, work: Awaitable[object]) -> None:
-        """Give the page input. Raises Stuck."""
+    async def act(self, work: Coroutine[Any, Any, object], *, with_frame: bool = False) -> None:
+        """Give the page input; a moved mouse and a turned wheel arrive `with_frame` only. Raises Stuck."""
 
 
 class Exact:
     """Virtual time and frames on demand: equal pages give equal bytes."""
 
-    def __init__(self, page: Page, session: CDPSession, fps: int, patience: float, quality: int = 80) -> None:
-        self.page, self.session = page, session
+    def __init__(self, session: CDPSession, fps: int, patience: float, quality: int = 80) -> None:
+        self.session = session
         self.interval = 1000 / fps
         self.patience = patience  # wall-clock seconds for one frame
         self.quality = quality
@@ -49,7 +52,7 @@ class Exact:
         self.base = 0.0
         self.count = 0
         self.expired = asyncio.Event()
-        self.on_frame: Callable[[bytes], Awaitable[None]] = _nothing
+        self.on_frame: OnFrame = _nothing
         session.on("Emulation.virtualTimeBudgetExpired", lambda _: self.expired.set())
 
     async def begin(self) -> None:
@@ -61,15 +64,20 @@ class Exact:
 
     async def tick(self) -> None:
         try:
-            await asyncio.wait_for(self._tick(), self.patience if self.count else PROBE)
+            await asyncio.wait_for(self._tick(), self.patience)
         except TimeoutError:
             raise Stuck(f"no frame after {self.now:.1f} s of page time") from None
 
     async def _tick(self) -> None:
+        """Give one frame's time, wait until the page has used it up, and draw."""
         self.expired.clear()
         await self.session.send(
             "Emulation.setVirtualTimePolicy",
-            {"policy": "pauseIfNetworkFetchesPending", "budget": self.interval, "maxVirtualTimeTaskStarvationCount": 1000},
+            {
+                "policy": "pauseIfNetworkFetchesPending",
+                "budget": self.interval,
+                "maxVirtualTimeTaskStarvationCount": 1000,
+            },
         )
         await self.expired.wait()
         self.count += 1
@@ -83,22 +91,22 @@ class Exact:
             },
         )
         data = base64.b64decode(answer["screenshotData"]) if answer.get("screenshotData") else None
-        if data is None and not self.frames:
+        if data is None and not self.frames:  # nothing has been drawn yet
             return
-        self.frames.append(data or self.frames[-1])
+        self.frames.append(data or self.frames[-1])  # nothing changed: the frame before is this one too
         await self.on_frame(self.frames[-1])
 
-    async def act(self, work: Awaitable[object]) -> None:
-        """Input is sent while time stands; what waits for a frame (a moved mouse) gets frames until it is done."""
+    async def act(self, work: Coroutine[Any, Any, object], *, with_frame: bool = False) -> None:
+        """Input is sent while time stands, so it lands at an exact page time."""
         task = asyncio.ensure_future(work)
-        for _ in range(5):
-            done, _ = await asyncio.wait({task}, timeout=1.0)
-            if done:
-                break
-            await self.tick()
-        if not task.done():
+        try:
+            async with asyncio.timeout(self.patience):
+                while not (await asyncio.wait({task}, timeout=ARRIVES if with_frame else LATE))[0]:
+                    await self.tick()
+        except TimeoutError:
+            raise Stuck(f"input does not arrive after {self.now:.1f} s of page time") from None
+        finally:
             task.cancel()
-            raise Stuck("input does not arrive")
         task.result()
 
 
@@ -112,14 +120,13 @@ class Live:
         self.now = 0.0
         self.frames: list[bytes] = []
         self.started = time.monotonic()
-        self.on_frame: Callable[[bytes], Awaitable[None]] = _nothing
+        self.on_frame: OnFrame = _nothing
 
     async def begin(self) -> None:
         self.started = time.monotonic()
 
     async def tick(self) -> None:
-        wait = self.now + self.interval - (time.monotonic() - self.started)
-        await asyncio.sleep(max(0.0, wait))
+        await asyncio.sleep(max(0.0, self.now + self.interval - (time.monotonic() - self.started)))
         try:
             shot = await asyncio.wait_for(
                 self.page.screenshot(type="jpeg", quality=80, animations="allow", timeout=0), self.patience
@@ -130,11 +137,18 @@ class Live:
         self.frames.append(shot)
         await self.on_frame(shot)
 
-    async def act(self, work: Awaitable[object]) -> None:
+    async def act(self, work: Coroutine[Any, Any, object], *, with_frame: bool = False) -> None:
         try:
             await asyncio.wait_for(work, self.patience)
         except TimeoutError:
-            raise Stuck("input does not arrive") from None
+            raise Stuck(f"input does not arrive after {self.now:.1f} s of page time") from None
+
+
+async def advance(clock: Clock, seconds: float) -> None:
+    """Let page time pass. Raises Stuck."""
+    until = clock.now + seconds - 1e-6
+    while clock.now < until:
+        await clock.tick()
 
 
 def digest(frame: bytes) -> str:
@@ -144,6 +158,3 @@ def digest(frame: bytes) -> str:
 
 async def _nothing(frame: bytes) -> None:
     """Until somebody wants frames."""
-
-
-__all__ = ["Clock", "Error", "Exact", "Live", "Stuck", "digest"]

@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator
 
 from playwright.async_api import Error, Page
 
-from render.clock import Clock
 from envfarm.envs.web.recording import RenderJob
-from render.script import advance
+from render.clock import Clock, advance
 from render.targets import World
 
 CONTROLS = """[...document.querySelectorAll('button,a[href],input,select,textarea,[role=button],[role=tab],summary')]
-  .map(e => [e.getBoundingClientRect(), e.tagName, (e.innerText || e.ariaLabel || e.placeholder || e.tagName).slice(0, 30)])
-  .filter(([r]) => r.width > 2 && r.height > 2 && r.top >= 0 && r.left >= 0 && r.bottom <= innerHeight && r.right <= innerWidth)
-  .slice(0, 100).map(([r, tag, name]) => [r.left + r.width / 2, r.top + r.height / 2, tag, name])"""
+  .map(e => [e.getBoundingClientRect(), e.tagName, e.innerText || e.ariaLabel || e.placeholder || e.tagName])
+  .filter(([r]) => r.width > 2 && r.height > 2 && r.top >= 0 && r.left >= 0)
+  .filter(([r]) => r.bottom <= innerHeight && r.right <= innerWidth).slice(0, 100)
+  .map(([r, tag, name]) => [r.left + r.width / 2, r.top + r.height / 2, tag, name.slice(0, 30)])"""
 
 
 async def explore(page: Page, world: World, clock: Clock, job: RenderJob) -> AsyncIterator[str]:
@@ -36,11 +36,10 @@ async def _one(page: Page, world: World, clock: Clock, chance: random.Random, nu
     found = await world.run(CONTROLS)
     if number % 3 == 2 or not found:
         down = chance.choice([400, 800, -400])
-        await clock.act(page.mouse.wheel(0, down))
+        await clock.act(page.mouse.wheel(0, down), with_frame=True)
         return f"scroll {down}"
     x, y, tag, name = chance.choice(found)
-    await clock.act(page.mouse.move(x, y))
-    await clock.tick()
+    await clock.act(page.mouse.move(x, y), with_frame=True)
     await clock.act(page.mouse.click(x, y))
     if tag in ("INPUT", "TEXTAREA"):
         await clock.act(page.keyboard.type("Ada 42"))

@@ -3,162 +3,124 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-from urllib.parse import urlsplit
 
 from playwright.async_api import Browser, Error, Page, async_playwright
 
-from render import store
-from render.browser import context, launch
-from render.clock import Clock, Exact, Live, Stuck, digest
-from render.explore import explore
+from envfarm.envs.web.recording import Recording, RenderJob, Signals
 from envfarm.tasks.action import Mode
-from envfarm.envs.web.recording import Recording, RenderJob, Signals, StepResult
-from render.script import advance, play
-from render.signals import TEXT, measure
+from render.browser import context, launch
+from render.clock import Clock, Exact, Live, Stuck, advance
+from render.explore import explore
+from render.script import play
+from render.signals import TEXT, audit, layout, wider
 from render.site import ORIGIN, SITE, Folder, Server, Site
-from render.stills import Stills, blank
+from render.stills import blank
+from render.take import Take
 from render.targets import World
-from render.video import Video
 from render.watch import Watch
 
-Outcome = Literal["ok", "build_failed", "not_served", "bad_document", "timed_out", "crashed", "infra"]
-PATIENCE = 8.0  # wall-clock seconds for one frame, and for one answer of the page
+CLOSE = 10.0  # wall-clock seconds for the browser's end
 
 
-@dataclass
-class Take:
-    """What a recording has so far, so that a page that stops answering leaves what it showed."""
+class NotExact(Exception):
+    """The page must be recorded live; the message says why."""
 
-    job: RenderJob
-    folder: Path
-    mode: Mode = "exact"
-    mode_why: str | None = None
-    outcome: Outcome = "ok"
-    why: str | None = None
-    status: int | None = None
-    steps: list[StepResult] = field(default_factory=list)
-    signals: Signals = field(default_factory=Signals)
-    seconds: dict[str, float] = field(default_factory=dict)
-    digests: list[str] = field(default_factory=list)
-    accessibility: list[str] = field(default_factory=list)
-    text: str = ""
-    watch: Watch | None = None
-    stills: Stills | None = None
-    video: str | None = None
-    mobile: str | None = None
 
-    def end(self, outcome: Outcome, why: str) -> None:
-        """Keep the first thing that went wrong."""
-        if self.outcome == "ok":
-            self.outcome, self.why = outcome, why
+@dataclass(frozen=True)
+class Stage:
+    """An open page and the hands on it."""
 
-    def recording(self) -> Recording:
-        """As it stands."""
-        trace = None if self.watch is None else self.watch.trace()
-        skipped = [StepResult(name=step.name, ok=False, checks=(False,) * len(step.checks), why="not reached")
-                   for step in self.job.steps[len(self.steps) :]]  # fmt: skip
-        missing = tuple(p for p in self.job.promised if store.package(*_split(p)) is None)
-        known = Recording(
-            outcome="infra" if missing else self.outcome,
-            why=f"the store lacks {', '.join(missing)}" if missing else self.why,
-            mode=self.mode, mode_why=self.mode_why, status=self.status, steps=(*self.steps, *skipped),
-            signals=self.signals, digests=tuple(self.digests), video=self.video, mobile=self.mobile, missing=missing,
-            keyframes=() if self.stills is None else tuple(self.stills.kept),
-            contact=None if self.stills is None else self.stills.contact(),
-        )  # fmt: skip
-        if trace is None:
-            return known
-        start, end = [*self.accessibility, "", ""][0], self.accessibility[-1] if self.accessibility else ""
-        more = {"accessibility_start": start, "accessibility_end": end, "text": self.text, "seconds": self.seconds}
-        return known.model_copy(update={"trace": trace.model_copy(update=more)})
+    page: Page
+    clock: Clock
+    world: World
 
 
 async def record(job: RenderJob, folder: Path) -> Recording:
     """Record as the job says; a page's faults are outcomes, those of the machine raise."""
-    take = Take(job, folder, mode="live" if job.mode == "live" else "exact")
     site: Site = Folder(SITE / job.serve.folder)
+    take = Take(job, folder, Watch(site), "live" if job.mode == "live" else "exact")
+    began = time.monotonic()
     if job.serve.command is not None:
         site = server = Server(job.serve.port)
+        take.watch.site = site
         if (why := await server.listening(job.serve.start_seconds)) is not None:
             take.end("not_served", why)
             return take.recording()
-    begun = time.monotonic()
+        take.seconds["start"] = round(time.monotonic() - began, 3)
     try:
-        async with asyncio.timeout(job.deadline):
-            await _record(take, site)
+        async with asyncio.timeout(job.deadline) as deadline:
+            take = await _record(take, site)
     except TimeoutError:
+        if not deadline.expired():
+            raise
         take.end("timed_out", f"not done after {job.deadline:g} seconds")
-    take.seconds["record"] = round(time.monotonic() - begun, 3)
     return take.recording()
 
 
-async def _record(take: Take, site: Site) -> None:
-    async with async_playwright() as playwright:
-        browser = await launch(playwright, take.mode)
-        try:
-            again = await _film(take, browser, site)
-        finally:
-            await asyncio.wait_for(browser.close(), 10)
-        if again is not None:
-            take.mode, take.mode_why = "live", again
-            take.steps, take.digests, take.accessibility = [], [], []
-            take.outcome, take.why = "ok", None
-            browser = await launch(playwright, "live")
-            try:
-                await _film(take, browser, site)
-            finally:
-                await asyncio.wait_for(browser.close(), 10)
-
-
-async def _film(take: Take, browser: Browser, site: Site) -> str | None:
-    """One pass; why it must be live instead, where it must."""
-    job = take.job
-    take.watch = watch = Watch(site)
-    take.stills = Stills(take.folder)
-    made = await context(browser, job.viewport)
-    await watch.attach(made)
-    page, clock, world = await _open(take, browser, made_page=await made.new_page(), watch=watch)
-    video = Video(take.folder / "video.webm", job.fps, job.viewport)
-
-    async def each(frame: bytes) -> None:
-        take.digests.append(digest(frame))
-        watch.painted = watch.painted or blank(frame) < 0.999
-        await video.add(frame)
-
-    clock.on_frame = each
-    again = None
+async def _record(take: Take, site: Site) -> Take:
+    """Record in the take's mode, and where that cannot be and the job leaves it open, in live mode."""
     try:
-        again = await _scene(take, page, clock, world)
-    except Stuck as stuck:
-        if not clock.frames and take.mode == "exact" and job.mode == "auto" and not watch.errors:
-            again = str(stuck)
-        take.end("timed_out", str(stuck))
-    except Error as error:
-        gone = watch.crashed or watch.closed or page.is_closed()
-        take.end("crashed" if gone else "bad_document", str(error).strip().splitlines()[0][:300])
-    take.video = await video.finish()
-    if again is None and take.outcome == "ok":
-        await _phone(take, browser, site)
-    return again
+        await _film(take, site)
+    except NotExact as why:
+        take = Take(take.job, take.folder, Watch(site), "live", mode_why=str(why), seconds=take.seconds)
+        await _film(take, site)
+    return take
 
 
-async def _open(take: Take, browser: Browser, made_page: Page, watch: Watch) -> tuple[Page, Clock, World]:
-    watch.follow(made_page)
-    session = await made_page.context.new_cdp_session(made_page)
-    clock: Clock = Live(made_page, take.job.fps, PATIENCE)
-    if take.mode == "exact":
-        clock = Exact(made_page, session, take.job.fps, PATIENCE)
-    return made_page, clock, World(session)
+async def _film(take: Take, site: Site) -> None:
+    """One take, from the browser's start to its end. Raises NotExact."""
+    began = time.monotonic()
+    async with async_playwright() as playwright, _browser(await launch(playwright, take.mode)) as browser:
+        videos = take.folder / "live" if take.mode == "live" else None
+        async with _stage(browser, take.watch, take.mode, take.job, take.job.viewport, videos=videos) as stage:
+            stage.clock.on_frame = take.frame
+            try:
+                await _scene(take, stage)
+            except Stuck as stuck:
+                take.end("timed_out", str(stuck))
+            except Error as error:
+                gone = take.watch.crashed or take.watch.closed or stage.page.is_closed()
+                take.end("crashed" if gone else "bad_document", str(error).strip().splitlines()[0][:300])
+            finally:
+                take.seconds["record"] = round(time.monotonic() - began, 3)
+                take.video = await take.film.finish()
+        take.seconds["encode"] = round(time.monotonic() - began - take.seconds["record"], 3)
+        if take.outcome == "ok":
+            await _phone(take, browser, site)
 
 
-async def _load(take: Take, page: Page, clock: Clock) -> bool:
+@contextlib.asynccontextmanager
+async def _browser(browser: Browser) -> AsyncIterator[Browser]:
+    try:
+        yield browser
+    finally:
+        await asyncio.wait_for(browser.close(), CLOSE)
+
+
+@contextlib.asynccontextmanager
+async def _stage(
+    browser: Browser, watch: Watch, mode: Mode, job: RenderJob, size: tuple[int, int], *,
+    phone: bool = False, videos: Path | None = None,
+) -> AsyncIterator[Stage]:  # fmt: skip
+    """A page in a context of its own."""
+    made = await context(browser, size, phone=phone, videos=videos)
+    await watch.attach(made)
+    page = await made.new_page()
+    watch.follow(page)
+    session = await made.new_cdp_session(page)
+    clock: Clock = Live(page, job.fps, job.patience) if mode == "live" else Exact(session, job.fps, job.patience)
+    yield Stage(page, clock, World(session))
+
+
+async def _load(take: Take, stage: Stage) -> bool:
     """Whether the main document came."""
-    await clock.begin()
-    answer = await page.goto(ORIGIN + take.job.serve.path, wait_until="commit", timeout=PATIENCE * 1000)
+    await stage.clock.begin()
+    answer = await stage.page.goto(ORIGIN + take.job.serve.path, wait_until="commit", timeout=take.job.patience * 1000)
     take.status = None if answer is None else answer.status
     kind = "" if answer is None else answer.headers.get("content-type", "")
     if answer is None or not answer.ok or "html" not in kind:
@@ -167,66 +129,62 @@ async def _load(take: Take, page: Page, clock: Clock) -> bool:
     return True
 
 
-async def _scene(take: Take, page: Page, clock: Clock, world: World) -> str | None:
-    """From the first frame to the last; why it must be live instead, where it must."""
-    job, stills, watch = take.job, take.stills, take.watch
-    assert stills is not None  # noqa: S101
-    assert watch is not None  # noqa: S101
-    if not await _load(take, page, clock):
-        return None
-    while clock.now < job.settle or not clock.frames:
-        await clock.tick()
-        if watch.painted and not stills.kept:
-            _still(take, clock, "first paint")
-    if take.mode == "exact" and job.mode == "auto" and await world.run("!!document.querySelector('video,audio')"):
-        return "the page has a <video> or <audio>"
-    _still(take, clock, "settled")
-    take.accessibility.append((await page.locator("body").aria_snapshot())[:50_000])
-    share = blank(clock.frames[-1])
-    take.signals = Signals(blank=round(share, 4))
-    take.signals = await asyncio.wait_for(measure(world, blank=share), 20)
+async def _scene(take: Take, stage: Stage) -> None:
+    """From the first frame to the last. Raises Stuck, Error, NotExact."""
+    job, clock = take.job, stage.clock
+    if not await _load(take, stage):
+        return
+    await _settle(take, stage)
     for step in job.steps:
         if clock.now >= job.seconds:
             break
-        take.steps.append(await play(page, world, clock, step))
-        _still(take, clock, f"after: {step.name}")
-        if watch.crashed or watch.closed:
+        take.steps.append(await play(stage.page, stage.world, clock, step))
+        take.still(clock, f"after: {step.name}")
+        if take.watch.crashed or take.watch.closed:
             take.end("crashed", "the page closed itself or its process ended")
-            return None
-    async for what in explore(page, world, clock, job):
-        _still(take, clock, f"explored: {what}")
+            return
+    async for what in explore(stage.page, stage.world, clock, job):
+        take.still(clock, f"explored: {what}")
     if not job.steps and not job.explore:
-        await advance(clock, min(job.seconds, 20.0) - clock.now)
-    _still(take, clock, "end")
-    take.accessibility.append((await page.locator("body").aria_snapshot())[:50_000])
-    take.text = str(await world.run(TEXT))
-    return None
+        await advance(clock, job.seconds - clock.now)
+    take.still(clock, "end")
+    take.accessibility.append(await stage.page.locator("body").aria_snapshot())
+    take.text = str(await stage.world.run(TEXT))
+
+
+async def _settle(take: Take, stage: Stage) -> None:
+    """The first second: its first paint, whether exact mode can show it, and its layout when it stands."""
+    job, clock = take.job, stage.clock
+    try:
+        await clock.tick()
+    except Stuck as stuck:
+        if take.mode == "exact" and job.mode == "auto" and await stage.world.answers():
+            raise NotExact(str(stuck)) from None  # its scripts have come to an end: it is the drawing that does not
+        raise
+    while clock.now < job.settle or not clock.frames:
+        if take.watch.painted and not take.stills.kept:
+            take.still(clock, "first paint")
+        await clock.tick()
+    if take.mode == "exact" and job.mode == "auto" and await stage.world.run("!!document.querySelector('video,audio')"):
+        raise NotExact("the page has a <video> or <audio>")
+    take.still(clock, "settled")
+    take.accessibility.append(await stage.page.locator("body").aria_snapshot())
+    take.signals = Signals(blank=round(blank(clock.frames[-1]), 4))
+    take.signals = take.signals.model_copy(update=await layout(stage.world))
+    take.signals = take.signals.model_copy(update=await audit(stage.world, nodes=take.signals.nodes))
 
 
 async def _phone(take: Take, browser: Browser, site: Site) -> None:
     """A still of a phone's width, from a fresh load that the trace does not count."""
-    watch = Watch(site)
-    made = await context(browser, take.job.mobile)
-    await watch.attach(made)
-    page, clock, world = await _open(take, browser, made_page=await made.new_page(), watch=watch)
-    try:
-        await clock.begin()
-        await page.goto(ORIGIN + take.job.serve.path, wait_until="commit", timeout=PATIENCE * 1000)
-        await advance(clock, take.job.settle)
-        wide = int(await world.run("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
-    except (Stuck, Error, ValueError):
-        return
-    take.signals = take.signals.model_copy(update={"overflow_mobile": max(0, wide)})
-    (take.folder / "mobile.jpg").write_bytes(clock.frames[-1])
+    async with _stage(browser, Watch(site), take.mode, take.job, take.job.mobile, phone=True) as stage:
+        try:
+            await stage.clock.begin()
+            await stage.page.goto(ORIGIN + take.job.serve.path, wait_until="commit", timeout=take.job.patience * 1000)
+            await advance(stage.clock, take.job.settle)
+            take.signals = take.signals.model_copy(
+                update={"overflow_mobile": await wider(stage.world, take.job.mobile[0])}
+            )
+        except (Stuck, Error, ValueError):
+            return
+    (take.folder / "mobile.jpg").write_bytes(stage.clock.frames[-1])
     take.mobile = "mobile.jpg"
-
-
-def _still(take: Take, clock: Clock, why: str) -> None:
-    if take.stills is not None and clock.frames:
-        take.stills.add(clock.frames[-1], frame=len(clock.frames) - 1, time=clock.now, why=why)
-
-
-def _split(promised: str) -> tuple[str, str]:
-    """`react@18` or `@fontsource/inter`: name and version."""
-    name, _, version = promised[1:].partition("@") if urlsplit(promised).scheme == "" else (promised, "", "")
-    return promised[:1] + name, version

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from envfarm.envs.web.recording import Signals
 from render.store import STORE
 from render.targets import World
 
 AXE = STORE / "axe-core/axe.min.js"
 _LABELS = "['image-alt','label','button-name','link-name','input-image-alt','select-name']"
-_TOO_MANY = 8_000  # nodes, above which axe-core would take minutes
+_TOO_MANY = 4_000  # nodes, above which axe-core would take too long
+_AT_ONCE = """const setTimeout = (f, ms = 0) => { if (ms < 500) Promise.resolve().then(f); return 0; },
+  requestIdleCallback = setTimeout;"""
+"""axe-core yields to timers, which never come while page time stands; in its own scope they come at once."""
 
 LAYOUT = """(() => {
   const nodes = document.getElementsByTagName('*').length;
@@ -42,19 +43,23 @@ SHIFT = """(() => { let sum = 0;
 TEXT = "document.documentElement ? document.documentElement.textContent.slice(0, 200000) : ''"
 
 
-async def measure(world: World, *, blank: float) -> Signals:
-    """All but the phone's overflow. Raises ValueError, Error when the page answers no more."""
-    layout: dict[str, Any] = await world.run(LAYOUT)
-    found = {"contrast": 0, "unlabelled": 0}
-    if layout["nodes"] <= _TOO_MANY:
-        found = await _axe(world)
-    return Signals(blank=round(blank, 4), shift=round(float(await world.run(SHIFT) or 0), 4), **layout, **found)
+async def layout(world: World) -> dict[str, Any]:
+    """The fields of Signals that need no more than a look. Raises ValueError, Error when the page answers no more."""
+    found: dict[str, Any] = await world.run(LAYOUT)
+    return {**found, "shift": round(float(await world.run(SHIFT) or 0), 4)}
 
 
-async def _axe(world: World) -> dict[str, int]:
-    """Counts of elements; the isolated world is the same at each call, so that axe stays loaded in it."""
-    script = Path(AXE).read_text()
-    counted = f"""(async () => {{ {script};
+async def wider(world: World, width: int) -> int:
+    """Pixels that the page is wider than a screen."""
+    return max(0, int(await world.run("document.documentElement.scrollWidth")) - width)
+
+
+async def audit(world: World, *, nodes: int) -> dict[str, int]:
+    """axe-core's counts of elements; none where the page is too large for it."""
+    if nodes > _TOO_MANY:
+        return {}
+    script = AXE.read_text()
+    counted = f"""(async () => {{ {_AT_ONCE} {script};
       const r = await axe.run(document, {{runOnly: ['color-contrast', ...{_LABELS}], resultTypes: ['violations'],
         elementRef: false, iframes: false, preload: false}});
       const of = ids => r.violations.filter(v => ids.includes(v.id)).reduce((n, v) => n + v.nodes.length, 0);

@@ -81,8 +81,8 @@ class Server:
     async def listening(self, seconds: float) -> str | None:
         """Wait until it listens; what is wrong where it does not."""
         for _ in range(max(1, int(seconds / 0.1))):
-            if EXIT.exists():
-                return f"the server ended with exit code {EXIT.read_text().strip()}"
+            if (code := _exit_code()) is not None:
+                return f"the server ended with exit code {code}"
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", self.port)
             except OSError:
@@ -91,3 +91,8 @@ class Server:
             writer.close()
             return None
         return f"nothing listened on port {self.port} within {seconds:g} seconds"
+
+
+def _exit_code() -> str | None:
+    """What the page's server ended with; None while it runs."""
+    return EXIT.read_text(errors="replace").strip()[:20] if EXIT.is_file() else None

@@ -59,6 +59,12 @@ def package(name: str, version: str = "", path: str = "") -> Answer | None:
     return next((found for entry in entries if (found := _file(root / entry))), None)
 
 
+def split(promised: str) -> tuple[str, str]:
+    """`react@18` or `@fontsource/inter`: name and version."""
+    name, _, version = promised[1:].partition("@")
+    return promised[:1] + name, version
+
+
 def _npm(spec: str, *, module: bool) -> Answer | None:
     match = _SPEC.match(spec.removesuffix("/+esm"))
     if match is None:
@@ -75,7 +81,12 @@ def _module(name: str, version: str) -> Answer | None:
     if root is None:
         return None
     manifest = json.loads((root / "package.json").read_text())
-    for place in (f"dist/{name}.esm-browser.prod.js", "dist/module.esm.js", manifest.get("module"), manifest.get("main")):
+    for place in (
+        f"dist/{name}.esm-browser.prod.js",
+        "dist/module.esm.js",
+        manifest.get("module"),
+        manifest.get("main"),
+    ):
         if isinstance(place, str) and (found := _file(root / place)):
             return found
     return None

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
-from playwright.async_api import CDPSession, Locator, Page
+from playwright.async_api import CDPSession, Error, FloatRect, Locator, Page
 
 from envfarm.tasks.action import Target
+from render.clock import Clock
+
+ANSWER = 2.0  # wall-clock seconds for the shortest of answers
+SHOW = """(x, y, w, h) => {
+  const near = (a, b) => Math.abs(a - b) < 0.5;
+  const all = root => [...root.querySelectorAll('*')].flatMap(e => e.shadowRoot ? [e, ...all(e.shadowRoot)] : [e]);
+  const here = e => { const r = e.getBoundingClientRect();
+    return near(r.x, x) && near(r.y, y) && near(r.width, w) && near(r.height, h); };
+  all(document).find(here)?.scrollIntoViewIfNeeded(true);
+}"""
+"""Scrolls all that must be scrolled for a box to be seen; any element with that box will do."""
+SCROLLS = 15  # frames that an element may take to come into view
 
 
 class NotThere(Exception):
@@ -41,21 +54,31 @@ async def one(page: Page, target: Target) -> Locator:
     return found.nth(target.nth)
 
 
-async def point(page: Page, world: World, target: Target) -> tuple[float, float]:
-    """Where to click: its middle, brought into view. Raises NotThere where it is hidden or something covers it."""
+async def point(page: Page, world: World, clock: Clock, target: Target) -> tuple[float, float]:
+    """Its middle, brought into view. Raises NotThere where it is hidden or cannot be brought there.
+
+    What lies over it gets the click in its stead, as it would from a person.
+    """
     found = await one(page, target)
-    box = await found.bounding_box()
-    if box is None or not await found.is_visible():
+    box = await found.bounding_box() if await found.is_visible() else None
+    if box is None:
         raise NotThere(f"{describe(target)} is not visible")
+    await world.run(f"({SHOW})({box['x']}, {box['y']}, {box['width']}, {box['height']})")
+    before = None
+    for _ in range(SCROLLS):
+        box = await found.bounding_box()
+        if box is not None and (box == before or _inside(page, box)):
+            return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        before = box
+        await clock.tick()  # a page that scrolls smoothly needs time for it
+    raise NotThere(f"{describe(target)} does not come into view")
+
+
+def _inside(page: Page, box: FloatRect) -> bool:
+    """Whether its middle is in the viewport."""
     size = page.viewport_size or {"width": 1280, "height": 720}
-    if box["y"] < 0 or box["y"] + box["height"] > size["height"]:
-        by = box["y"] + box["height"] / 2 - size["height"] / 2
-        await world.run(f"window.scrollBy({{top: {by}, behavior: 'instant'}})")
-        box = await found.bounding_box() or box
-        if box["y"] < 0 or box["y"] + box["height"] > size["height"]:
-            await found.evaluate("e => e.scrollIntoView({block: 'center', behavior: 'instant'})")
-            box = await found.bounding_box() or box
-    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    return 0 <= x < size["width"] and 0 <= y < size["height"]
 
 
 class World:
@@ -63,6 +86,13 @@ class World:
 
     def __init__(self, session: CDPSession) -> None:
         self.session = session
+
+    async def answers(self) -> bool:
+        """Whether the page's scripts have come to an end for now."""
+        try:
+            return bool(await asyncio.wait_for(self.run("true"), ANSWER))
+        except (TimeoutError, Error, ValueError):
+            return False
 
     async def run(self, expression: str, *, wait: bool = False) -> Any:
         """The value of an expression. Raises ValueError with what it threw."""

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.async_api import BrowserContext, ConsoleMessage, Dialog, Download, Error, Frame, Page, Route, WebSocketRoute
+from playwright.async_api import (
+    BrowserContext,
+    ConsoleMessage,
+    Dialog,
+    Download,
+    Error,
+    Frame,
+    Page,
+    Route,
+    WebSocketRoute,
+)
 
-from render import store
 from envfarm.envs.web.recording import Request, Trace
+from render import store
 from render.site import ORIGIN, Site
 
 MOST = 500  # entries of a kind that are kept
@@ -98,22 +111,18 @@ class Watch:
         if len(self.requests) < MOST:
             self.requests.append(request)
 
-    def _later(self, work: object) -> None:
+    def _later(self, work: Coroutine[Any, Any, object]) -> None:
         async def quietly() -> None:
-            try:
-                await work  # type: ignore[misc]
-            except Error:  # the page is gone, and what it asked with it
-                pass
+            with contextlib.suppress(Error):  # the page is gone, and what it asked with it
+                await work
 
         task = asyncio.get_running_loop().create_task(quietly())
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
     async def _route(self, route: Route) -> None:
-        try:
+        with contextlib.suppress(Error):  # the page went away meanwhile
             await self._answer(route)
-        except Error:  # the page went away meanwhile
-            pass
 
     async def _answer(self, route: Route) -> None:
         request = route.request
