@@ -13,6 +13,10 @@ from playwright.async_api import CDPSession, Page
 
 EPOCH = 1_767_225_600  # what the page's clock says at first, seconds: the first of January 2026
 ARRIVES = 0.03  # wall-clock seconds in which input that waits for a frame has reached the page's process
+LAG = 100  # microseconds
+"""What a frame is longer than it is said to be. A page's timers are whole milliseconds after a start, an input or a
+frame: one that is due at the end of a frame's time comes before the frame or after it by chance, so none is ever due
+then. Chromium blurs a page's clocks by chance too, but for multiples of this."""
 LATE = 2.0  # wall-clock seconds after which other input is given a frame too
 
 OnFrame = Callable[[bytes], Awaitable[None]]
@@ -44,12 +48,12 @@ class Exact:
 
     def __init__(self, session: CDPSession, fps: int, patience: float, quality: int = 80) -> None:
         self.session = session
-        self.interval = 1000 / fps
+        self.interval = 1_000_000 // fps  # microseconds
         self.patience = patience  # wall-clock seconds for one frame
         self.quality = quality
         self.now = 0.0
         self.frames: list[bytes] = []
-        self.base = 0.0
+        self.base = 0  # microseconds
         self.count = 0
         self.expired = asyncio.Event()
         self.on_frame: OnFrame = _nothing
@@ -60,7 +64,7 @@ class Exact:
         answer = await self.session.send(
             "Emulation.setVirtualTimePolicy", {"policy": "pause", "initialVirtualTime": EPOCH}
         )
-        self.base = float(answer["virtualTimeTicksBase"])
+        self.base = round(float(answer["virtualTimeTicksBase"]) * 1000)
 
     async def tick(self) -> None:
         try:
@@ -71,22 +75,23 @@ class Exact:
     async def _tick(self) -> None:
         """Give one frame's time, wait until the page has used it up, and draw."""
         self.expired.clear()
+        budget = _ms(self._moment(self.count + 1) - self._moment(self.count))
         await self.session.send(
             "Emulation.setVirtualTimePolicy",
             {
                 "policy": "pauseIfNetworkFetchesPending",
-                "budget": self.interval,
+                "budget": budget,
                 "maxVirtualTimeTaskStarvationCount": 1000,
             },
         )
         await self.expired.wait()
         self.count += 1
-        self.now = self.count * self.interval / 1000
+        self.now = self.count * self.interval / 1_000_000
         answer = await self.session.send(
             "HeadlessExperimental.beginFrame",
             {
-                "frameTimeTicks": self.base + self.count * self.interval,
-                "interval": self.interval,
+                "frameTimeTicks": _ms(self.base + self._moment(self.count)),
+                "interval": _ms(self.interval),
                 "screenshot": {"format": "jpeg", "quality": self.quality},
             },
         )
@@ -95,6 +100,10 @@ class Exact:
             return
         self.frames.append(data or self.frames[-1])  # nothing changed: the frame before is this one too
         await self.on_frame(self.frames[-1])
+
+    def _moment(self, count: int) -> int:
+        """Microseconds of page time of a frame."""
+        return count * (self.interval + LAG)
 
     async def act(self, work: Coroutine[Any, Any, object], *, with_frame: bool = False) -> None:
         """Input is sent while time stands, so it lands at an exact page time."""
@@ -154,6 +163,11 @@ async def advance(clock: Clock, seconds: float) -> None:
 def digest(frame: bytes) -> str:
     """A frame's name by its content."""
     return hashlib.sha256(frame).hexdigest()
+
+
+def _ms(microseconds: int) -> float:
+    """As Chromium takes times. It cuts what is below a microsecond, so half of one keeps them whole."""
+    return (microseconds + 0.5) / 1000
 
 
 async def _nothing(frame: bytes) -> None:

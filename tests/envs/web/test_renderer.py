@@ -60,7 +60,7 @@ async def test_a_page_is_used_as_a_person_would_and_recorded_twice_alike(recorde
     ]
     assert page.steps[-1].why == "the title is 'Todo', without 'Done'"
     assert page.digests == two.recording.digests
-    assert len(set(page.digests)) == len(page.digests) > 20  # its box moves in every frame
+    assert len(set(page.digests)) > 20  # its box moves in every frame until the page is scrolled
     assert page.steps == two.recording.steps
     assert page.trace.console[-1] == "log: low at true"
     assert page.trace.errors == ()
