@@ -13,10 +13,13 @@ from playwright.async_api import CDPSession, Page
 
 EPOCH = 1_767_225_600  # what the page's clock says at first, seconds: the first of January 2026
 ARRIVES = 0.03  # wall-clock seconds in which input that waits for a frame has reached the page's process
-LAG = 100  # microseconds
-"""What a frame is longer than it is said to be. A page's timers are whole milliseconds after a start, an input or a
-frame: one that is due at the end of a frame's time comes before the frame or after it by chance, so none is ever due
-then. Chromium blurs a page's clocks by chance too, but for multiples of this."""
+LAG, PAST = 1000, 500  # microseconds
+"""A frame is LAG longer than it is said to be, and the first one PAST more. A page's timers are whole milliseconds after
+a start, an input or a frame: one that is due when a frame's time ends comes before the frame or after it by chance, and
+so none is ever due then. Chromium blurs a page's clocks by chance as well, but not for multiples of 100 microseconds."""
+STEADY = """(now => { performance.now = { now() { return Math.floor(now.call(performance) + 0.25); } }.now; })(
+  performance.now)"""
+"""A page's performance.now() is off by tenths of a millisecond by chance; whole milliseconds are the same each time."""
 LATE = 2.0  # wall-clock seconds after which other input is given a frame too
 
 OnFrame = Callable[[bytes], Awaitable[None]]
@@ -46,8 +49,8 @@ class Clock(Protocol):
 class Exact:
     """Virtual time and frames on demand: equal pages give equal bytes."""
 
-    def __init__(self, session: CDPSession, fps: int, patience: float, quality: int = 80) -> None:
-        self.session = session
+    def __init__(self, page: Page, session: CDPSession, fps: int, patience: float, quality: int = 80) -> None:
+        self.page, self.session = page, session
         self.interval = 1_000_000 // fps  # microseconds
         self.patience = patience  # wall-clock seconds for one frame
         self.quality = quality
@@ -60,6 +63,7 @@ class Exact:
         session.on("Emulation.virtualTimeBudgetExpired", lambda _: self.expired.set())
 
     async def begin(self) -> None:
+        await self.page.add_init_script(STEADY)
         await self.session.send("HeadlessExperimental.enable")
         answer = await self.session.send(
             "Emulation.setVirtualTimePolicy", {"policy": "pause", "initialVirtualTime": EPOCH}
@@ -86,7 +90,7 @@ class Exact:
         )
         await self.expired.wait()
         self.count += 1
-        self.now = self.count * self.interval / 1_000_000
+        self.now = self._moment(self.count) / 1_000_000
         answer = await self.session.send(
             "HeadlessExperimental.beginFrame",
             {
@@ -103,7 +107,7 @@ class Exact:
 
     def _moment(self, count: int) -> int:
         """Microseconds of page time of a frame."""
-        return count * (self.interval + LAG)
+        return count * (self.interval + LAG) + (PAST if count else 0)
 
     async def act(self, work: Coroutine[Any, Any, object], *, with_frame: bool = False) -> None:
         """Input is sent while time stands, so it lands at an exact page time."""

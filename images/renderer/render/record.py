@@ -113,7 +113,7 @@ async def _stage(
     page = await made.new_page()
     watch.follow(page)
     session = await made.new_cdp_session(page)
-    clock: Clock = Live(page, job.fps, job.patience) if mode == "live" else Exact(session, job.fps, job.patience)
+    clock: Clock = Live(page, job.fps, job.patience) if mode == "live" else Exact(page, session, job.fps, job.patience)
     yield Stage(page, clock, World(session))
 
 

@@ -19,7 +19,7 @@ DRAG = 5  # moves from the start of a drag to its end, a frame each
 
 async def play(page: Page, world: World, clock: Clock, step: Step) -> StepResult:
     """One step. Raises Stuck when the page does not come to its next frame."""
-    at = clock.now
+    at = round(clock.now, 3)
     try:
         await _act(page, world, clock, step)
     except NotThere as error:

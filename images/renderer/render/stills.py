@@ -6,18 +6,20 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image, ImageChops, ImageDraw, ImageStat
+from PIL import Image, ImageChops, ImageDraw
 
 from envfarm.envs.web.recording import Keyframe
 
 MOST = 12
-ALIKE = 0.6  # mean difference of grey values, of 255, below which two stills are the same to a judge
+SMALL = (320, 180)  # the size in which stills are compared
+CHANGED = 16  # difference of grey values, of 255, by which a point of that size has changed
+ALIKE = 5  # changed points, up to which two stills are the same to a judge
 
 
 def blank(frame: bytes) -> float:
     """The share of a picture that is its most common colour, 0 to 1."""
-    picture = Image.open(io.BytesIO(frame)).convert("L").resize((320, 180))
-    return max(picture.histogram()) / (320 * 180)
+    picture = Image.open(io.BytesIO(frame)).convert("L").resize(SMALL)
+    return max(picture.histogram()) / (SMALL[0] * SMALL[1])
 
 
 class Stills:
@@ -30,10 +32,10 @@ class Stills:
 
     def add(self, picture: bytes, *, frame: int, time: float, why: str) -> None:
         """Keep one, unless it looks like the last that was kept or there are enough."""
-        small = Image.open(io.BytesIO(picture)).convert("L").resize((320, 180))
-        if self._small and why != "mobile":
-            change = ImageStat.Stat(ImageChops.difference(small, self._small[-1])).mean[0]
-            if change < ALIKE or len(self.kept) >= MOST:
+        small = Image.open(io.BytesIO(picture)).convert("L").resize(SMALL)
+        if self._small:
+            change = ImageChops.difference(small, self._small[-1]).histogram()
+            if sum(change[CHANGED:]) <= ALIKE or len(self.kept) >= MOST:
                 return
         name = f"{len(self.kept):02}.jpg"
         (self.folder / name).write_bytes(picture)
