@@ -1,0 +1,1 @@
+"""Web pages that the agent builds: what records them, and how they are scored."""
