@@ -14,9 +14,9 @@ from playwright.async_api import CDPSession, Page
 EPOCH = 1_767_225_600  # what the page's clock says at first, seconds: the first of January 2026
 ARRIVES = 0.03  # wall-clock seconds in which input that waits for a frame has reached the page's process
 LAG, PAST = 1000, 500  # microseconds
-"""A frame is LAG longer than it is said to be, and the first one PAST more. A page's timers are whole milliseconds after
-a start, an input or a frame: one that is due when a frame's time ends comes before the frame or after it by chance, and
-so none is ever due then. Chromium blurs a page's clocks by chance as well, but not for multiples of 100 microseconds."""
+"""A frame is LAG longer than it is said to be, and the first one PAST more. A page's timers are whole milliseconds
+after a start, an input or a frame: one that is due when a frame's time ends comes before the frame or after it by
+chance, and so none is ever due then. Chromium blurs a page's clocks by chance too, but not for multiples of 100 µs."""
 STEADY = """(now => { performance.now = { now() { return Math.floor(now.call(performance) + 0.25); } }.now; })(
   performance.now)"""
 """A page's performance.now() is off by tenths of a millisecond by chance; whole milliseconds are the same each time."""
