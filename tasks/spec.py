@@ -158,6 +158,7 @@ class FarmTable(BaseModel):
     protect: tuple[str, ...] = ()  # swe: further globs that the agent's changes may not reach
     leak_allow: tuple[str, ...] = ()  # swe: lines of the fix that may stand in the image all the same
     full_mark: float = 1.0  # what the solution earns
+    wrong_mark: float = 0.0  # what plausible wrong answers may earn at most, where rewards have parts
     source: Source = Source()
     search: SearchTable | None = None
     rubric: RubricTable | None = None

@@ -67,11 +67,13 @@ async def point(page: Page, world: World, clock: Clock, target: Target) -> tuple
     before = None
     for _ in range(SCROLLS):
         box = await found.bounding_box()
-        if box is not None and (box == before or _inside(page, box)):
-            return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        if box is not None and box == before and _inside(page, box):
+            break
         before = box
-        await clock.tick()  # a page that scrolls smoothly needs time for it
-    raise NotThere(f"{describe(target)} does not come into view")
+        await clock.tick()  # a page that scrolls smoothly needs time for it, and what it scrolls is not hit before
+    if box is None or not _inside(page, box):
+        raise NotThere(f"{describe(target)} does not come into view")
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
 def _inside(page: Page, box: FloatRect) -> bool:
