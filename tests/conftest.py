@@ -63,7 +63,7 @@ def engine() -> Iterator[docker.DockerClient]:
 
 @pytest.fixture(scope="session")
 def image(engine: docker.DockerClient) -> Callable[[str], str]:
-    """Gives `envfarm/NAME:1` (base, busybox, go, node, renderer, rust), made by scripts/images.sh when needed."""
+    """Gives `envfarm/NAME:1` (base, go, renderer and others), made by scripts/images.sh when it is missing."""
 
     def get(name: str) -> str:
         reference = f"envfarm/{name}:1"

@@ -7,8 +7,10 @@ store holds. Usage: npm_cache.py STORE CACHE.
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from collections import defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -71,13 +73,21 @@ def serve(packages: dict[str, dict[str, Any]]) -> ThreadingHTTPServer:
 
 
 def main() -> None:
-    """Ask for every package once, through npm."""
+    """Resolve all that the store holds, which asks for every package as an install does."""
     store, cache = sys.argv[1:]
-    packages = index(Path(store))
-    server = serve(packages)
-    options = ["--registry", f"http://127.0.0.1:{PORT}/", "--cache", cache, "--ignore-scripts", "--no-audit"]
-    for name in packages:
-        subprocess.run(["npm", "view", name, "name", *options], check=True, stdout=subprocess.DEVNULL)
+    server = serve(index(Path(store)))
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(Path(store) / "package.json", folder)
+        options = [
+            "--registry",
+            f"http://127.0.0.1:{PORT}/",
+            "--cache",
+            cache,
+            "--ignore-scripts",
+            "--no-audit",
+            "--legacy-peer-deps",
+        ]  # the store holds two Reacts
+        subprocess.run(["npm", "install", "--package-lock-only", *options], cwd=folder, check=True)
     server.shutdown()
 
 

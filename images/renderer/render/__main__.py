@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -43,7 +44,8 @@ def main() -> None:
 
 def leave(folder: Path, result: Recording) -> None:
     """Write the result whole or not at all."""
-    (folder / "half.json").write_text(result.model_dump_json())
+    text = json.dumps(result.model_dump(mode="json"), ensure_ascii=False)  # a page's text may hold half a character
+    (folder / "half.json").write_bytes(text.encode(errors="replace"))
     (folder / "half.json").rename(folder / "result.json")
 
 

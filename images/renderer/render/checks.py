@@ -9,7 +9,7 @@ from PIL import Image, ImageChops
 from playwright.async_api import Error, Locator, Page, expect
 
 from envfarm.tasks.action import Check
-from render.clock import Clock
+from render.clock import Clock, answer
 from render.targets import World, describe, locate
 
 
@@ -19,7 +19,7 @@ async def holds(page: Page, world: World, clock: Clock, check: Check) -> str | N
     moved = Motion(page, clock, check) if check.moved is not None else None
     while True:
         try:
-            why = await _wrong(page, world, check)
+            why = await answer(_wrong(page, world, check), clock.patience)
             if why is None and moved is not None:
                 why = await moved.wrong(over=clock.now >= until)
         except (Error, ValueError, AssertionError) as error:

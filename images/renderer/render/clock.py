@@ -7,7 +7,7 @@ import base64
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from playwright.async_api import CDPSession, Page
 
@@ -16,12 +16,13 @@ ARRIVES = 0.03  # wall-clock seconds in which input that waits for a frame has r
 LAG, PAST = 1000, 500  # microseconds
 """A frame is LAG longer than it is said to be, and the first one PAST more. A page's timers are whole milliseconds
 after a start, an input or a frame: one that is due when a frame's time ends comes before the frame or after it by
-chance, and so none is ever due then. Chromium blurs a page's clocks by chance too, but not for multiples of 100 µs."""
+chance, so none is ever due then. Chromium blurs a page's clocks by chance too, but not multiples of 100 microseconds."""
 STEADY = """(now => { performance.now = { now() { return Math.floor(now.call(performance) + 0.25); } }.now; })(
   performance.now)"""
 """A page's performance.now() is off by tenths of a millisecond by chance; whole milliseconds are the same each time."""
 LATE = 2.0  # wall-clock seconds after which other input is given a frame too
 
+T = TypeVar("T")
 OnFrame = Callable[[bytes], Awaitable[None]]
 
 
@@ -35,6 +36,7 @@ class Clock(Protocol):
     now: float  # page time, seconds
     frames: list[bytes]  # JPEG, in order
     on_frame: OnFrame
+    patience: float  # wall-clock seconds for one frame
 
     async def begin(self) -> None:
         """Before the page loads."""
@@ -155,6 +157,14 @@ class Live:
             await asyncio.wait_for(work, self.patience)
         except TimeoutError:
             raise Stuck(f"input does not arrive after {self.now:.1f} s of page time") from None
+
+
+async def answer(work: Coroutine[Any, Any, T], patience: float) -> T:
+    """What a page is asked for while its time stands. Raises Stuck after `patience` wall-clock seconds."""
+    try:
+        return await asyncio.wait_for(work, patience)
+    except TimeoutError:
+        raise Stuck("the page does not answer") from None
 
 
 async def advance(clock: Clock, seconds: float) -> None:

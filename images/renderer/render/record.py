@@ -12,7 +12,6 @@ from pathlib import Path
 from playwright.async_api import Browser, Error, Page, async_playwright
 
 from envfarm.envs.web.recording import Recording, RenderJob, Signals
-from envfarm.tasks.action import Mode
 from render.browser import context, launch
 from render.clock import Clock, Exact, Live, Stuck, advance
 from render.explore import explore
@@ -43,55 +42,61 @@ class Stage:
 async def record(job: RenderJob, folder: Path) -> Recording:
     """Record as the job says; a page's faults are outcomes, those of the machine raise."""
     site: Site = Folder(SITE / job.serve.folder)
-    take = Take(job, folder, Watch(site), "live" if job.mode == "live" else "exact")
+    server = None if job.serve.command is None else Server(job.serve.port)
+    takes = [Take(job, folder, Watch(server or site), "live" if job.mode == "live" else "exact")]
     began = time.monotonic()
-    if job.serve.command is not None:
-        site = server = Server(job.serve.port)
-        take.watch.site = site
+    if server is not None:
         if (why := await server.listening(job.serve.start_seconds)) is not None:
-            take.end("not_served", why)
-            return take.recording()
-        take.seconds["start"] = round(time.monotonic() - began, 3)
+            takes[0].end("not_served", why)
+            return takes[0].recording()
+        takes[0].seconds["start"] = round(time.monotonic() - began, 3)
     try:
         async with asyncio.timeout(job.deadline) as deadline:
-            take = await _record(take, site)
+            await _record(takes)
     except TimeoutError:
         if not deadline.expired():
             raise
-        take.end("timed_out", f"not done after {job.deadline:g} seconds")
-    return take.recording()
+        takes[-1].end("timed_out", f"not done after {job.deadline:g} seconds")
+    return takes[-1].recording()
 
 
-async def _record(take: Take, site: Site) -> Take:
-    """Record in the take's mode, and where that cannot be and the job leaves it open, in live mode."""
+async def _record(takes: list[Take]) -> None:
+    """Record in the take's mode, and where that cannot be and the job leaves it open, once more in live mode."""
     try:
-        await _film(take, site)
+        await _film(takes[0])
     except NotExact as why:
-        take = Take(take.job, take.folder, Watch(site), "live", mode_why=str(why), seconds=take.seconds)
-        await _film(take, site)
-    return take
+        first = takes[0]
+        takes.append(
+            Take(first.job, first.folder, Watch(first.watch.site), "live", mode_why=str(why), seconds=first.seconds)
+        )
+        await _film(takes[1])
 
 
-async def _film(take: Take, site: Site) -> None:
+async def _film(take: Take) -> None:
     """One take, from the browser's start to its end. Raises NotExact."""
     began = time.monotonic()
     async with async_playwright() as playwright, _browser(await launch(playwright, take.mode)) as browser:
-        videos = take.folder / "live" if take.mode == "live" else None
-        async with _stage(browser, take.watch, take.mode, take.job, take.job.viewport, videos=videos) as stage:
-            stage.clock.on_frame = take.frame
-            try:
-                await _scene(take, stage)
-            except Stuck as stuck:
-                take.end("timed_out", str(stuck))
-            except Error as error:
-                gone = take.watch.crashed or take.watch.closed or stage.page.is_closed()
-                take.end("crashed" if gone else "bad_document", str(error).strip().splitlines()[0][:300])
-            finally:
+        try:
+            async with _stage(browser, take.watch, take, take.job.viewport, film=True) as stage:
+                stage.clock.on_frame = take.frame
+                await _played(take, stage)
                 take.seconds["record"] = round(time.monotonic() - began, 3)
-                take.video = await take.film.finish()
+        finally:  # at the deadline too
+            await take.develop()
         take.seconds["encode"] = round(time.monotonic() - began - take.seconds["record"], 3)
         if take.outcome == "ok":
-            await _phone(take, browser, site)
+            await _phone(take, browser)
+
+
+async def _played(take: Take, stage: Stage) -> None:
+    """The scene, and what its end was. Raises NotExact."""
+    try:
+        await _scene(take, stage)
+    except Stuck as stuck:
+        take.end("timed_out", str(stuck))
+    except (Error, ValueError) as error:
+        gone = take.watch.crashed or take.watch.closed or stage.page.is_closed()
+        take.end("crashed" if gone else "bad_document", str(error).strip().splitlines()[0][:300])
 
 
 @contextlib.asynccontextmanager
@@ -99,22 +104,28 @@ async def _browser(browser: Browser) -> AsyncIterator[Browser]:
     try:
         yield browser
     finally:
-        await asyncio.wait_for(browser.close(), CLOSE)
+        with contextlib.suppress(TimeoutError, Error):  # its processes are killed after ours in any case
+            await asyncio.wait_for(browser.close(), CLOSE)
 
 
 @contextlib.asynccontextmanager
 async def _stage(
-    browser: Browser, watch: Watch, mode: Mode, job: RenderJob, size: tuple[int, int], *,
-    phone: bool = False, videos: Path | None = None,
-) -> AsyncIterator[Stage]:  # fmt: skip
-    """A page in a context of its own."""
-    made = await context(browser, size, phone=phone, videos=videos)
+    browser: Browser, watch: Watch, take: Take, size: tuple[int, int], *, film: bool = False
+) -> AsyncIterator[Stage]:
+    """A page in a context of its own: the one that is filmed, or a phone's."""
+    job, live = take.job, take.mode == "live"
+    made = await context(browser, size, phone=not film, videos=take.live if film and live else None)
     await watch.attach(made)
     page = await made.new_page()
     watch.follow(page)
     session = await made.new_cdp_session(page)
-    clock: Clock = Live(page, job.fps, job.patience) if mode == "live" else Exact(page, session, job.fps, job.patience)
-    yield Stage(page, clock, World(session))
+    clock: Clock = Live(page, job.fps, job.patience) if live else Exact(page, session, job.fps, job.patience)
+    try:
+        yield Stage(page, clock, World(session, job.patience))
+    finally:
+        if live:  # its video is whole when it is closed
+            with contextlib.suppress(TimeoutError, Error):
+                await asyncio.wait_for(made.close(), CLOSE)
 
 
 async def _load(take: Take, stage: Stage) -> bool:
@@ -148,7 +159,7 @@ async def _scene(take: Take, stage: Stage) -> None:
     if not job.steps and not job.explore:
         await advance(clock, job.seconds - clock.now)
     take.still(clock, "end")
-    take.accessibility.append(await stage.page.locator("body").aria_snapshot())
+    take.accessibility.append(await _snapshot(stage.page))
     take.text = str(await stage.world.run(TEXT))
 
 
@@ -168,15 +179,24 @@ async def _settle(take: Take, stage: Stage) -> None:
     if take.mode == "exact" and job.mode == "auto" and await stage.world.run("!!document.querySelector('video,audio')"):
         raise NotExact("the page has a <video> or <audio>")
     take.still(clock, "settled")
-    take.accessibility.append(await stage.page.locator("body").aria_snapshot())
+    take.accessibility.append(await _snapshot(stage.page))
     take.signals = Signals(blank=round(blank(clock.frames[-1]), 4))
-    take.signals = take.signals.model_copy(update=await layout(stage.world))
-    take.signals = take.signals.model_copy(update=await audit(stage.world, nodes=take.signals.nodes))
+    with contextlib.suppress(ValueError):  # a page can take its own root away
+        take.signals = take.signals.model_copy(update=await layout(stage.world))
+        take.signals = take.signals.model_copy(update=await audit(stage.world, nodes=take.signals.nodes))
 
 
-async def _phone(take: Take, browser: Browser, site: Site) -> None:
+async def _snapshot(page: Page) -> str:
+    """What a screen reader would be told; nothing of a document without a body."""
+    try:
+        return await page.locator("body").aria_snapshot()
+    except Error:
+        return ""
+
+
+async def _phone(take: Take, browser: Browser) -> None:
     """A still of a phone's width, from a fresh load that the trace does not count."""
-    async with _stage(browser, Watch(site), take.mode, take.job, take.job.mobile, phone=True) as stage:
+    async with _stage(browser, Watch(take.watch.site), take, take.job.mobile) as stage:
         try:
             await stage.clock.begin()
             await stage.page.goto(ORIGIN + take.job.serve.path, wait_until="commit", timeout=take.job.patience * 1000)

@@ -95,4 +95,7 @@ class Server:
 
 def _exit_code() -> str | None:
     """What the page's server ended with; None while it runs."""
-    return EXIT.read_text(errors="replace").strip()[:20] if EXIT.is_file() else None
+    if not EXIT.is_file():
+        return None
+    with EXIT.open(errors="replace") as said:
+        return said.read(20).strip()

@@ -9,12 +9,15 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 STORE = Path("/opt/envfarm/store/node_modules")
+ESM = Path("/opt/envfarm/store/esm")
 CDN = {
     "cdn.jsdelivr.net", "fastly.jsdelivr.net", "unpkg.com", "cdnjs.cloudflare.com", "esm.sh", "esm.run",
     "cdn.tailwindcss.com", "fonts.googleapis.com", "fonts.gstatic.com", "code.jquery.com", "d3js.org",
 }  # fmt: skip
 _CDNJS = {"three.js": "three", "Chart.js": "chart.js", "lodash.js": "lodash", "bootstrap": "bootstrap/dist"}
 _SPEC = re.compile(r"^(?P<name>(?:@[^/@]+/)?[^/@]+)(?:@(?P<version>[^/]+))?(?P<path>/.*)?$")
+_BARE = re.compile(rb"""(\bfrom\s*|\bimport\s*\(?\s*)(["'])([a-z@][^"':]*)\2""")
+_DEFAULT = re.compile(rb"\bas default\b|\bexport default\b")
 _ENTRY = ("unpkg", "jsdelivr", "browser", "module", "main")
 _TAILWIND = b"window.tailwind = window.tailwind || {};\n"  # pages of version 3 assign tailwind.config first
 
@@ -44,7 +47,7 @@ def answer(url: str) -> Answer | None:
         return _cdnjs(path)
     if host in ("cdn.jsdelivr.net", "fastly.jsdelivr.net"):
         path = path.removeprefix("/npm")
-    return _npm(path.lstrip("/"), module=host in ("esm.sh", "esm.run") or path.endswith("+esm"))
+    return _npm(url, path.lstrip("/"), module=host in ("esm.sh", "esm.run") or path.endswith("+esm"))
 
 
 def package(name: str, version: str = "", path: str = "") -> Answer | None:
@@ -65,31 +68,37 @@ def split(promised: str) -> tuple[str, str]:
     return promised[:1] + name, version
 
 
-def _npm(spec: str, *, module: bool) -> Answer | None:
+def _npm(url: str, spec: str, *, module: bool) -> Answer | None:
     match = _SPEC.match(spec.removesuffix("/+esm"))
     if match is None:
         return None
     name, version, path = match["name"], match["version"] or "", match["path"] or ""
-    if module and not path:
-        return _module(name, version)
-    return package(name, version, path)
+    return _module(url, name, version, path) if module else package(name, version, path)
 
 
-def _module(name: str, version: str) -> Answer | None:
-    """A package as one module, for `import x from "https://esm.sh/x"`: only those that ship one."""
+def _module(url: str, name: str, version: str, path: str) -> Answer | None:
+    """What `import x from "https://esm.sh/x"` gets: a package as one file, or one of its files with whole addresses."""
     root = _root(name, version)
     if root is None:
         return None
-    manifest = json.loads((root / "package.json").read_text())
-    for place in (
-        f"dist/{name}.esm-browser.prod.js",
-        "dist/module.esm.js",
-        manifest.get("module"),
-        manifest.get("main"),
-    ):
-        if isinstance(place, str) and (found := _file(root / place)):
-            return found
-    return None
+    if not path.strip("/") and (own := _file(root / f"dist/{name}.esm-browser.prod.js")):
+        return own  # Vue's, with its compiler of templates
+    older = root.name.rpartition("-")[2] if root.name != name.rpartition("/")[2] else ""
+    bundle = ESM / f"{root.relative_to(STORE)}{path.rstrip('/')}.mjs"
+    if bundle.resolve().is_relative_to(ESM) and bundle.is_file():
+        return _once(bundle.read_bytes(), url, f"https://esm.sh/{name}{'@' * bool(older)}{older}{path.rstrip('/')}")
+    found = package(name, version, path)
+    if found is None or found.kind != "text/javascript":
+        return found
+    return Answer(_BARE.sub(rb"\1\2https://esm.sh/\3\2", found.body), found.kind)
+
+
+def _once(bundle: bytes, url: str, canonical: str) -> Answer:
+    """A module under its one address, and what hands on to it under all others: there must not be two Reacts."""
+    if url == canonical:
+        return Answer(bundle, "text/javascript")
+    default = f'export {{ default }} from "{canonical}";' if _DEFAULT.search(bundle) else ""
+    return Answer(f'export * from "{canonical}"; {default}'.encode(), "text/javascript")
 
 
 def _cdnjs(path: str) -> Answer | None:

@@ -44,6 +44,18 @@ class Take:
         self.stills = Stills(self.folder)
         self.film = Video(self.folder / "video.webm", self.job.fps, self.job.viewport)
 
+    @property
+    def live(self) -> Path:
+        """Where Playwright's own recording is written."""
+        return self.folder / "live"
+
+    async def develop(self) -> None:
+        """Make the video whole."""
+        self.video = await self.film.finish()
+        for made in self.live.glob("*.webm"):
+            made.replace(self.folder / "video.webm")
+            self.video = "video.webm"
+
     def end(self, outcome: Outcome, why: str) -> None:
         """Keep the first thing that went wrong."""
         if self.outcome == "ok":

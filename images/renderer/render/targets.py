@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from playwright.async_api import CDPSession, Error, FloatRect, Locator, Page
 
 from envfarm.tasks.action import Target
-from render.clock import Clock
+from render.clock import Clock, Stuck, answer
 
 ANSWER = 2.0  # wall-clock seconds for the shortest of answers
 SHOW = """(x, y, w, h) => {
@@ -86,18 +85,22 @@ def _inside(page: Page, box: FloatRect) -> bool:
 class World:
     """JavaScript in a world of its own: it sees the page's elements and none of its functions."""
 
-    def __init__(self, session: CDPSession) -> None:
+    def __init__(self, session: CDPSession, patience: float) -> None:
         self.session = session
+        self.patience = patience
 
     async def answers(self) -> bool:
         """Whether the page's scripts have come to an end for now."""
         try:
-            return bool(await asyncio.wait_for(self.run("true"), ANSWER))
-        except (TimeoutError, Error, ValueError):
+            return bool(await answer(self._run("true", wait=False), ANSWER))
+        except (Stuck, Error, ValueError):
             return False
 
     async def run(self, expression: str, *, wait: bool = False) -> Any:
-        """The value of an expression. Raises ValueError with what it threw."""
+        """The value of an expression. Raises ValueError with what it threw, Stuck."""
+        return await answer(self._run(expression, wait=wait), self.patience)
+
+    async def _run(self, expression: str, *, wait: bool) -> Any:
         tree = await self.session.send("Page.getFrameTree")
         made = await self.session.send(
             "Page.createIsolatedWorld", {"frameId": tree["frameTree"]["frame"]["id"], "worldName": "envfarm"}
