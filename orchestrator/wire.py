@@ -54,7 +54,7 @@ def open_backend(settings: Settings) -> Backend:
     if settings.backend == "kubernetes":
         from envfarm.k8s.backend import KubernetesBackend
 
-        return KubernetesBackend(settings.kubernetes, images=open_pushed(settings).images)
+        return KubernetesBackend(settings.kubernetes, egress=settings.egress, images=open_pushed(settings).images)
     from envfarm.toolbox.sandboxes.docker import DockerBackend
 
     return DockerBackend(settings.docker_url, egress=settings.egress)
