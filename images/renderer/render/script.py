@@ -46,7 +46,7 @@ async def _act(page: Page, world: World, clock: Clock, step: Step) -> None:
             await (await one(page, step.target)).focus()
         await clock.act(page.keyboard.press(step.text or "Enter"))
     elif step.action == "scroll":
-        await clock.act(page.mouse.wheel(0, step.amount or 0), with_frame=True)
+        await clock.act(page.mouse.wheel(0, step.amount or 0), "wheel")
     elif step.action == "resize" and step.size is not None:
         await clock.act(page.set_viewport_size({"width": step.size[0], "height": step.size[1]}))
     elif step.action == "upload" and step.target is not None:
@@ -58,7 +58,7 @@ async def _act(page: Page, world: World, clock: Clock, step: Step) -> None:
 async def _point_and_press(page: Page, world: World, clock: Clock, step: Step, target: Target) -> None:
     mouse = page.mouse
     x, y = await point(page, world, clock, target)
-    await clock.act(mouse.move(x, y), with_frame=True)
+    await clock.act(mouse.move(x, y), "move")
     if step.action in ("click", "dblclick"):
         await clock.act(mouse.click(x, y, click_count=1 if step.action == "click" else 2))
     if step.action != "drag" or step.to is None:
@@ -70,7 +70,8 @@ async def _point_and_press(page: Page, world: World, clock: Clock, step: Step, t
     await clock.act(mouse.down())
     for number in range(1, DRAG + 1):
         share = number / DRAG
-        await clock.act(mouse.move(x + (to_x - x) * share, y + (to_y - y) * share), with_frame=True)
+        await clock.act(mouse.move(x + (to_x - x) * share, y + (to_y - y) * share), "move")
+        await clock.tick()
     await clock.act(mouse.up())
 
 
