@@ -18,11 +18,13 @@ import docker
 import requests
 from docker.errors import DockerException
 
+from envfarm.envs.judge.config import JudgeConfig
 from envfarm.orchestrator.errors import StoreError
 from envfarm.orchestrator.http.auth import loopback
 from envfarm.orchestrator.settings import Settings
 from envfarm.orchestrator.store.store import Store
 from envfarm.orchestrator.wire import open_registry
+from envfarm.toolbox.chat import ModelError
 from envfarm.toolbox.errors import TaskError
 from envfarm.toolbox.sandboxes.docker_client import reason
 from envfarm.toolbox.sandboxes.docker_fork import lacking
@@ -62,7 +64,7 @@ def examine(settings: Settings) -> list[Finding]:
 
         findings += asyncio.run(cluster(settings))
     findings += [_disk("data folder", settings.data), _database(settings), _port(settings), _tasks(settings)]
-    findings.append(_access(settings))
+    findings += [_judge(settings), _access(settings)]
     return findings
 
 
@@ -181,6 +183,24 @@ def _tasks(settings: Settings) -> Finding:
         id, why = next(iter(broken.items()))
         return Finding("tasks", "note", f"{len(broken)} of {len(registry)} cannot be read", f"{id}: {short(why)}")
     return Finding("tasks", "ok", f"{len(registry)}")
+
+
+def _judge(settings: Settings) -> Finding:
+    config = settings.judge
+    if config.url is None:
+        return Finding("judge", "ok", "none set; what asks for one is scored without it")
+    found = f"{config.model} at {config.url}"
+    try:
+        asyncio.run(_answers(config.model_copy(update={"attempts": 1, "timeout": 30.0})))
+    except ModelError as error:
+        return Finding("judge", "unusable", short(error), "correct judge.url, judge.model and judge.key, or set no url")
+    return Finding("judge", "ok", found)
+
+
+async def _answers(config: JudgeConfig) -> None:
+    """Ask the smallest question that there is. Raises ModelError."""
+    async with config.chat() as model:
+        await model.complete([{"role": "user", "content": "Answer with one word: yes."}], max_tokens=16)
 
 
 def _access(settings: Settings) -> Finding:

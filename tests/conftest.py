@@ -25,6 +25,8 @@ from hypothesis import HealthCheck
 
 from envfarm.toolbox.sandboxes.docker_fork import lacking
 
+from .wheel import build
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -212,3 +214,9 @@ def forking(
     start = request.getfixturevalue("start_engine")
     runtimes = {"runsc": {"path": info["Runtimes"]["runsc"]["path"]}}
     return str(start(docker_base, docker_busybox, experimental=True, runtimes=runtimes).url)
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `pip install envfarm` would get."""
+    return build(tmp_path_factory.mktemp("wheel"))

@@ -16,7 +16,7 @@ ARRIVES = 0.1  # wall-clock seconds in which a turned wheel has reached the page
 LAG, PAST = 1000, 500  # microseconds
 """A frame is LAG longer than it is said to be, and the first one PAST more. A page's timers are whole milliseconds
 after a start, an input or a frame: one that is due when a frame's time ends comes before the frame or after it by
-chance, so none is ever due then. Chromium blurs a page's clocks by chance too, but not multiples of 100."""
+chance, so none is ever due then. Chromium blurs a page's clocks by chance too, but not multiples of 100 µs."""
 STEADY = """(now => { performance.now = { now() { return Math.floor(now.call(performance) + 0.25); } }.now; })(
   performance.now)"""
 """A page's performance.now() is off by tenths of a millisecond by chance; whole milliseconds are the same each time."""
