@@ -120,7 +120,7 @@ ACTED = [
     ({"action": "dblclick", "target": {"role": "button", "name": "Deep"}}, "twice;"),
     ({"action": "resize", "size": [600, 700], "checks": [{"no_overflow": True}]}, "size 600;"),
     ({"action": "hover", "target": {"text": "Pad"}}, ""),
-    ({"action": "scroll", "amount": 300, "checks": [{"evaluate": "scrollY > 250"}]}, "wheel 300;"),
+    ({"action": "scroll", "amount": 300, "checks": [{"evaluate": "scrollY > 200"}]}, "wheel 300;"),
     ({"action": "goto", "text": "/other.html", "checks": [{"title": "Other"}, {"url": "/other.html"}]}, ""),
 ]  # fmt: skip
 

@@ -147,7 +147,8 @@ async def test_a_page_that_never_rests_and_has_50_000_nodes(recorded: Recorder) 
 async def test_documents_that_are_none(recorded: Recorder) -> None:
     async def of(server: str) -> Recording:
         code = f"require('http').createServer((q, s) => {{ {server} }}).listen(8000)"
-        return (await recorded({"s.js": code}, serve={"command": "node s.js"}, patience=4, deadline=20)).recording
+        serve = {"command": "node s.js"}
+        return (await recorded({"s.js": code}, serve=serve, patience=3, seconds=1, settle=0.2)).recording
 
     page = await of("s.writeHead(302, {location: '/' + Math.random()}); s.end()")
     assert (page.outcome, page.why) == ("bad_document", "the main document redirects more than 20 times")
