@@ -140,7 +140,9 @@ async def demo(settings: Settings) -> bool:
         built = [row for row in rows if row.build is not None]
         await _each("played", built, lambda row, stage: _play(row, client, stage))
         _show(rows)
-        films = [await _film(row, client, settings) for row in rows if row.task.kind == "web" and row.oracle is not None]
+        films = [
+            await _film(row, client, settings) for row in rows if row.task.kind == "web" and row.oracle is not None
+        ]
         same = await _replay([row for row in rows if row.sound], client, settings)
     for row in rows:
         if not row.sound:

@@ -88,9 +88,9 @@ async def _place(sandbox: Sandbox, job: RenderJob, site: bytes, assets: bytes | 
     """The page's files belong to `page`, whose commands cannot reach those of `render`."""
     await sandbox.put_tree(site, "/srv/page/site")
     await sandbox.put_tree(assets or _empty(), "/srv/page/assets")
-    await sandbox.write("/srv/job.json", job.model_dump_json().encode(), mode=0o644)
+    await sandbox.write("/srv/job.json", job.model_dump_json().encode(), mode=0o600)  # it has the checks
     ready = await sandbox.run(
-        "mkdir -p /srv/out && chown render /srv/out && chmod 700 /srv/out && chown -hR page /srv/page && "
+        "mkdir -p /srv/out && chown render /srv/out /srv/job.json && chmod 700 /srv/out && chown -hR page /srv/page && "
         "chmod -R u+rwX,go+rX /srv/page",
         user="root",
     )
@@ -126,7 +126,7 @@ async def _serve(sandbox: Sandbox, job: RenderJob, command: str) -> None:
 async def _read(sandbox: Sandbox, done: ExecResult) -> Recorded:
     """What the renderer left. Raises SandboxError where that is no recording."""
     try:
-        tar = await sandbox.get_tree(_OUT, limit=LARGEST)
+        tar = await sandbox.get_tree(_OUT, exclude=("log", "live"), limit=LARGEST)
         files = {m.name.removeprefix("./"): m.data(tar) for m in members(tar) if m.kind == "file" and m.size <= LARGEST}
         recording = Recording.model_validate_json(files["result.json"])
     except KeyError:

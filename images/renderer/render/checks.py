@@ -91,8 +91,9 @@ async def _style(page: Page, first: Locator, check: Check) -> str | None:
         return None
     try:
         await expect(first).to_have_css(check.style[0], check.style[1], timeout=1)
-    except AssertionError:
-        return f"{check.style[0]} is not {check.style[1]!r}"
+    except AssertionError as error:
+        found = next((line for line in str(error).splitlines() if line.startswith("Actual value: ")), "")
+        return f"{check.style[0]} is {found.removeprefix('Actual value: ').strip()!r}, not {check.style[1]!r}"
     return None
 
 

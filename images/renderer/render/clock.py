@@ -7,22 +7,23 @@ import base64
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from playwright.async_api import CDPSession, Page
 
 EPOCH = 1_767_225_600  # what the page's clock says at first, seconds: the first of January 2026
-ARRIVES = 0.03  # wall-clock seconds in which input that waits for a frame has reached the page's process
+ARRIVES = 0.1  # wall-clock seconds in which a turned wheel has reached the page's process, where it waits for a frame
 LAG, PAST = 1000, 500  # microseconds
 """A frame is LAG longer than it is said to be, and the first one PAST more. A page's timers are whole milliseconds
 after a start, an input or a frame: one that is due when a frame's time ends comes before the frame or after it by
-chance, so none is ever due then. Chromium blurs a page's clocks by chance too, but not multiples of 100 microseconds."""
+chance, so none is ever due then. Chromium blurs a page's clocks by chance too, but not multiples of 100 µs."""
 STEADY = """(now => { performance.now = { now() { return Math.floor(now.call(performance) + 0.25); } }.now; })(
   performance.now)"""
 """A page's performance.now() is off by tenths of a millisecond by chance; whole milliseconds are the same each time."""
 LATE = 2.0  # wall-clock seconds after which other input is given a frame too
 
 T = TypeVar("T")
+Input = Literal["press", "move", "wheel"]
 OnFrame = Callable[[bytes], Awaitable[None]]
 
 
@@ -44,8 +45,8 @@ class Clock(Protocol):
     async def tick(self) -> None:
         """One frame further. Raises Stuck."""
 
-    async def act(self, work: Coroutine[Any, Any, object], *, with_frame: bool = False) -> None:
-        """Give the page input; a moved mouse and a turned wheel arrive `with_frame` only. Raises Stuck."""
+    async def act(self, work: Coroutine[Any, Any, object], kind: Input = "press") -> None:
+        """Give the page input. Raises Stuck."""
 
 
 class Exact:
@@ -111,13 +112,18 @@ class Exact:
         """Microseconds of page time of a frame."""
         return count * (self.interval + LAG) + (PAST if count else 0)
 
-    async def act(self, work: Coroutine[Any, Any, object], *, with_frame: bool = False) -> None:
-        """Input is sent while time stands, so it lands at an exact page time."""
+    async def act(self, work: Coroutine[Any, Any, object], kind: Input = "press") -> None:
+        """Input is sent while time stands, so it lands at an exact page time; a turned wheel at the next frame's."""
         task = asyncio.ensure_future(work)
         try:
             async with asyncio.timeout(self.patience):
-                while not (await asyncio.wait({task}, timeout=ARRIVES if with_frame else LATE))[0]:
+                await asyncio.sleep(0)
+                if kind == "move":  # Chromium keeps moves for the next frame, but not if there is more to be done after
+                    await self.session.send("Page.bringToFront")
+                wait = ARRIVES if kind == "wheel" else LATE
+                while not (await asyncio.wait({task}, timeout=wait))[0]:
                     await self.tick()
+                    wait = LATE
         except TimeoutError:
             raise Stuck(f"input does not arrive after {self.now:.1f} s of page time") from None
         finally:
@@ -152,7 +158,7 @@ class Live:
         self.frames.append(shot)
         await self.on_frame(shot)
 
-    async def act(self, work: Coroutine[Any, Any, object], *, with_frame: bool = False) -> None:
+    async def act(self, work: Coroutine[Any, Any, object], kind: Input = "press") -> None:
         try:
             await asyncio.wait_for(work, self.patience)
         except TimeoutError:

@@ -36,10 +36,10 @@ async def _one(page: Page, world: World, clock: Clock, chance: random.Random, nu
     found = await world.run(CONTROLS)
     if number % 3 == 2 or not found:
         down = chance.choice([400, 800, -400])
-        await clock.act(page.mouse.wheel(0, down), with_frame=True)
+        await clock.act(page.mouse.wheel(0, down), "wheel")
         return f"scroll {down}"
     x, y, tag, name = chance.choice(found)
-    await clock.act(page.mouse.move(x, y), with_frame=True)
+    await clock.act(page.mouse.move(x, y), "move")
     await clock.act(page.mouse.click(x, y))
     if tag in ("INPUT", "TEXTAREA"):
         await clock.act(page.keyboard.type("Ada 42"))

@@ -17,11 +17,11 @@ from render.clock import Clock, Exact, Live, Stuck, advance
 from render.explore import explore
 from render.script import play
 from render.signals import TEXT, audit, layout, wider
-from render.site import ORIGIN, SITE, Folder, Server, Site
+from render.site import ORIGIN, SITE, Folder, Reply, Server, Site
 from render.stills import blank
 from render.take import Take
 from render.targets import World
-from render.watch import Watch
+from render.watch import REDIRECTS, Watch
 
 CLOSE = 10.0  # wall-clock seconds for the browser's end
 
@@ -131,11 +131,17 @@ async def _stage(
 async def _load(take: Take, stage: Stage) -> bool:
     """Whether the main document came."""
     await stage.clock.begin()
-    answer = await stage.page.goto(ORIGIN + take.job.serve.path, wait_until="commit", timeout=take.job.patience * 1000)
-    take.status = None if answer is None else answer.status
-    kind = "" if answer is None else answer.headers.get("content-type", "")
-    if answer is None or not answer.ok or "html" not in kind:
-        take.end("bad_document", f"the main document is {take.status} {kind or 'without a type'}")
+    await stage.page.goto(ORIGIN + take.job.serve.path, wait_until="commit", timeout=take.job.patience * 1000)
+    while take.watch.redirects:
+        if take.watch.redirects > REDIRECTS:
+            take.end("bad_document", f"the main document redirects more than {REDIRECTS} times")
+            return False
+        await stage.clock.tick()
+    document = take.watch.document or Reply(0)
+    take.status = document.status
+    kind = document.headers.get("content-type", "")
+    if not 200 <= document.status < 300 or "html" not in kind:
+        take.end("bad_document", f"the main document is {document.status} {kind or 'without a type'}")
         return False
     return True
 

@@ -14,6 +14,9 @@ from render.site import ORIGIN
 from render.targets import NotThere, World, describe, one, point
 
 ASSETS = Path("/srv/page/assets")
+KEYED = "select, " + ", ".join(
+    f"input[type={kind}]" for kind in ("date", "time", "datetime-local", "month", "week", "range")
+)
 DRAG = 5  # moves from the start of a drag to its end, a frame each
 
 
@@ -37,16 +40,15 @@ async def _act(page: Page, world: World, clock: Clock, step: Step) -> None:
     if step.target is not None and step.action in ("click", "dblclick", "hover", "drag"):
         await _point_and_press(page, world, clock, step, step.target)
     elif step.action == "type":
-        if step.target is not None:
-            await _focus(page, world, clock, step.target)
-        await clock.act(page.keyboard.press("Control+A"))
+        if step.target is None or await _focus(page, world, clock, step.target):
+            await clock.act(page.keyboard.press("Control+A"))
         await clock.act(page.keyboard.type(step.text or ""))
     elif step.action == "press":
         if step.target is not None:
             await (await one(page, step.target)).focus()
         await clock.act(page.keyboard.press(step.text or "Enter"))
     elif step.action == "scroll":
-        await clock.act(page.mouse.wheel(0, step.amount or 0), with_frame=True)
+        await clock.act(page.mouse.wheel(0, step.amount or 0), "wheel")
     elif step.action == "resize" and step.size is not None:
         await clock.act(page.set_viewport_size({"width": step.size[0], "height": step.size[1]}))
     elif step.action == "upload" and step.target is not None:
@@ -57,8 +59,8 @@ async def _act(page: Page, world: World, clock: Clock, step: Step) -> None:
 
 async def _point_and_press(page: Page, world: World, clock: Clock, step: Step, target: Target) -> None:
     mouse = page.mouse
-    x, y = await point(page, world, clock, target)
-    await clock.act(mouse.move(x, y), with_frame=True)
+    x, y = await point(page, world, target)
+    await clock.act(mouse.move(x, y), "move")
     if step.action in ("click", "dblclick"):
         await clock.act(mouse.click(x, y, click_count=1 if step.action == "click" else 2))
     if step.action != "drag" or step.to is None:
@@ -70,17 +72,19 @@ async def _point_and_press(page: Page, world: World, clock: Clock, step: Step, t
     await clock.act(mouse.down())
     for number in range(1, DRAG + 1):
         share = number / DRAG
-        await clock.act(mouse.move(x + (to_x - x) * share, y + (to_y - y) * share), with_frame=True)
+        await clock.act(mouse.move(x + (to_x - x) * share, y + (to_y - y) * share), "move")
+        await clock.tick()
     await clock.act(mouse.up())
 
 
-async def _focus(page: Page, world: World, clock: Clock, target: Target) -> None:
-    """Click into a field; a list of choices is not opened, since keys choose in it as it is."""
+async def _focus(page: Page, world: World, clock: Clock, target: Target) -> bool:
+    """Whether it is a field of text, whose text is to be replaced: that is clicked; others take keys as they are."""
     found = await one(page, target)
-    if not await found.and_(page.locator("select")).count():
-        x, y = await point(page, world, clock, target)
-        await clock.act(page.mouse.click(x, y))
+    text = not await found.and_(page.locator(KEYED)).count()
+    if text:
+        await clock.act(page.mouse.click(*await point(page, world, target)))
     await found.focus()
+    return text
 
 
 def _asset(name: str) -> Path:

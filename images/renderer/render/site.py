@@ -8,7 +8,7 @@ import mimetypes
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 ORIGIN = "https://app.test"
 SITE = Path("/srv/page/site")
@@ -23,7 +23,12 @@ class Reply:
 
     status: int
     body: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)  # names in lower case
+
+    def redirect(self, url: str) -> str | None:
+        """Where the answer to `url` sends; None where it is one."""
+        to = self.headers.get("location")
+        return urljoin(url, to) if to is not None and self.status in (301, 302, 303, 307, 308) else None
 
 
 class Site(Protocol):
@@ -71,7 +76,7 @@ class Server:
             sent = {key: value for key, value in headers.items() if key.lower() not in _HOP and key[0] != ":"}
             connection.request(method, target or "/", body, {**sent, "accept-encoding": "identity"})
             answer = connection.getresponse()
-            kept = {key: value for key, value in answer.getheaders() if key.lower() not in _HOP}
+            kept = {key.lower(): value for key, value in answer.getheaders() if key.lower() not in _HOP}
             return Reply(answer.status, answer.read(LARGEST), kept)
         except http.client.HTTPException as error:
             raise OSError(f"not HTTP: {error!r}") from None

@@ -7,7 +7,7 @@ from typing import Any
 from playwright.async_api import CDPSession, Error, FloatRect, Locator, Page
 
 from envfarm.tasks.action import Target
-from render.clock import Clock, Stuck, answer
+from render.clock import Stuck, answer
 
 ANSWER = 2.0  # wall-clock seconds for the shortest of answers
 SHOW = """(x, y, w, h) => {
@@ -15,10 +15,16 @@ SHOW = """(x, y, w, h) => {
   const all = root => [...root.querySelectorAll('*')].flatMap(e => e.shadowRoot ? [e, ...all(e.shadowRoot)] : [e]);
   const here = e => { const r = e.getBoundingClientRect();
     return near(r.x, x) && near(r.y, y) && near(r.width, w) && near(r.height, h); };
-  all(document).find(here)?.scrollIntoViewIfNeeded(true);
+  const found = all(document).find(here);
+  if (!found) return;
+  const clips = [{left: 0, top: 0, right: innerWidth, bottom: innerHeight}];
+  for (let e = found.parentElement; e; e = e.parentElement)
+    if (e !== document.body && e !== document.documentElement && getComputedStyle(e).overflow !== 'visible')
+      clips.push(e.getBoundingClientRect());
+  if (clips.some(c => x < c.left || y < c.top || x + w > c.right || y + h > c.bottom))
+    found.scrollIntoView({block: 'center', inline: 'nearest', behavior: 'instant'});
 }"""
 """Scrolls all that must be scrolled for a box to be seen; any element with that box will do."""
-SCROLLS = 15  # frames that an element may take to come into view
 
 
 class NotThere(Exception):
@@ -53,7 +59,7 @@ async def one(page: Page, target: Target) -> Locator:
     return found.nth(target.nth)
 
 
-async def point(page: Page, world: World, clock: Clock, target: Target) -> tuple[float, float]:
+async def point(page: Page, world: World, target: Target) -> tuple[float, float]:
     """Its middle, brought into view. Raises NotThere where it is hidden or cannot be brought there.
 
     What lies over it gets the click in its stead, as it would from a person.
@@ -63,13 +69,7 @@ async def point(page: Page, world: World, clock: Clock, target: Target) -> tuple
     if box is None:
         raise NotThere(f"{describe(target)} is not visible")
     await world.run(f"({SHOW})({box['x']}, {box['y']}, {box['width']}, {box['height']})")
-    before = None
-    for _ in range(SCROLLS):
-        box = await found.bounding_box()
-        if box is not None and box == before and _inside(page, box):
-            break
-        before = box
-        await clock.tick()  # a page that scrolls smoothly needs time for it, and what it scrolls is not hit before
+    box = await found.bounding_box()
     if box is None or not _inside(page, box):
         raise NotThere(f"{describe(target)} does not come into view")
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2

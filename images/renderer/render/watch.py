@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,9 +24,10 @@ from playwright.async_api import (
 
 from envfarm.envs.web.recording import Request, Trace
 from render import store
-from render.site import ORIGIN, Site
+from render.site import ORIGIN, Reply, Site
 
 MOST = 500  # entries of a kind that are kept
+REDIRECTS = 20  # in a row, as browsers have it
 LONGEST = 2_000  # characters of one
 
 
@@ -38,6 +40,8 @@ class Watch:
     errors: list[str] = field(default_factory=list)
     errors_before_paint: int = 0
     painted: bool = False
+    document: Reply | None = None  # what the site said to the last navigation
+    redirects: int = 0  # that it is away from the last document that was one
     crashed: bool = False
     closed: bool = False
     dialogs: list[str] = field(default_factory=list)
@@ -129,20 +133,40 @@ class Watch:
         url = request.url
         address = urlsplit(url)
         if f"{address.scheme}://{address.netloc}" == ORIGIN:
-            try:
-                reply = await self.site.ask(request.method, url, request.headers, request.post_data_buffer)
-            except OSError:
-                self._request(Request(url=url[:LONGEST], by="failed"))
-                await route.abort("failed")
-                return
-            self._request(Request(url=url[:LONGEST], by="site", status=reply.status))
-            await route.fulfill(status=reply.status, headers=reply.headers, body=reply.body)
+            await self._from_site(route)
         elif address.scheme == "https" and address.hostname in store.CDN and (found := store.answer(url)):
             self._request(Request(url=url[:LONGEST], by="store", status=200))
             headers = {"content-type": found.kind, "access-control-allow-origin": "*"}
             await route.fulfill(status=200, headers=headers, body=found.body)
         else:
             self._request(Request(url=url[:LONGEST], by="blocked"))
+            await route.abort("blockedbyclient")
+
+    async def _from_site(self, route: Route) -> None:
+        """What the page's own site says. Playwright routes no redirected request, so redirects are made here."""
+        request = route.request
+        navigates = request.is_navigation_request() and request.frame.parent_frame is None
+        try:
+            reply = await self.site.ask(request.method, request.url, request.headers, request.post_data_buffer)
+            for _ in range(0 if navigates else REDIRECTS):
+                if (to := reply.redirect(request.url)) is None or not to.startswith(ORIGIN + "/"):
+                    break
+                reply = await self.site.ask("GET", to, request.headers, None)
+        except OSError:
+            self._request(Request(url=request.url[:LONGEST], by="failed"))
+            await route.abort("failed")
+            return
+        self._request(Request(url=request.url[:LONGEST], by="site", status=reply.status))
+        to = reply.redirect(request.url)
+        if navigates:
+            self.document = reply
+            self.redirects = 0 if to is None else self.redirects + 1
+        if to is None:
+            await route.fulfill(status=reply.status, headers=reply.headers, body=reply.body)
+        elif navigates and self.redirects <= REDIRECTS:
+            step = f"<script>location.replace({json.dumps(to).replace('<', '%3C')})</script>"
+            await route.fulfill(status=200, headers={"content-type": "text/html"}, body=step)
+        else:
             await route.abort("blockedbyclient")
 
 

