@@ -20,7 +20,7 @@ from envfarm.k8s.pod import Template, TemplateError, manifest
 from envfarm.k8s.pods import Pod, Pods
 from envfarm.k8s.preflight import PROBE, Proof
 from envfarm.k8s.reaper import Reaper, remove
-from envfarm.k8s.registry import Registry
+from envfarm.k8s.registry import Image, Registry
 from envfarm.k8s.sandbox import KubernetesSandbox
 from envfarm.toolbox.egress.config import EgressConfig
 from envfarm.toolbox.errors import BackendUnavailable, SandboxError, SandboxLost, SandboxStartError
@@ -129,7 +129,8 @@ class KubernetesBackend:
         self, spec: SandboxSpec, owner: str, lease: str, secret: str, hello: str
     ) -> tuple[Pod, dict[str, Any]]:
         """Create the pod. A caller that is cancelled meanwhile leaves none."""
-        image = await self.registry.image(spec.image)
+        # A probe asks for nothing of its image but the programs in it, and need not know its registry.
+        image = Image(spec.image, {}) if lease == PROBE else await self.registry.image(spec.image)
         tags = {
             labels.FARM: self.config.farm,
             labels.OWNER: labels.value(owner),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from PIL import Image
 
 from envfarm.envs.web.recording import Recording
 
@@ -72,7 +74,8 @@ async def recorded(image: Callable[[str], str]) -> AsyncIterator[Recorder]:
 
 
 async def test_a_mean_page_is_recorded_and_forges_nothing(recorded: Recorder) -> None:
-    page = (await recorded(MEAN, steps=STEPS)).recording
+    done = await recorded(MEAN, steps=STEPS)
+    page = done.recording
     assert (page.outcome, page.mode, page.why) == ("ok", "exact", None)
     assert [(step.ok, step.checks) for step in page.steps] == [
         (True, (True,)),
@@ -97,6 +100,9 @@ async def test_a_mean_page_is_recorded_and_forges_nothing(recorded: Recorder) ->
     assert page.trace.errors[0].startswith("late ")
     assert page.trace.errors_before_paint == 0
     assert page.signals.blank < 0.99
+    still = Image.open(io.BytesIO(done.files[page.keyframes[-1].file])).convert("RGB")
+    red = [count for count, (r, g, b) in still.getcolors(1 << 24) or [] if r > 240 and g < 15 and b < 15]
+    assert 3000 < sum(red) < 4200  # what WebGL drew is in the picture, 64 pixels square but for JPEG
 
 
 ENDLESS = "<!doctype html><title>Endless</title><h1>Words</h1><button>Go</button><script>%s</script>"
