@@ -54,7 +54,7 @@ def open_backend(settings: Settings) -> Backend:
     if settings.backend == "kubernetes":
         from envfarm.k8s.backend import KubernetesBackend
 
-        return KubernetesBackend(settings.kubernetes, images=open_pushed(settings).images)
+        return KubernetesBackend(settings.kubernetes, egress=settings.egress, images=open_pushed(settings).images)
     from envfarm.toolbox.sandboxes.docker import DockerBackend
 
     return DockerBackend(settings.docker_url, egress=settings.egress)
@@ -118,7 +118,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         judge = settings.judge.open(settings.data)
         if judge is not None:
             stack.push_async_callback(judge.close)
-        yield Services(retrievers=served, judge=judge)
+        yield Services(retrievers=served, judge=judge, renderer=settings.renderer_image)
 
 
 def open_pushed(settings: Settings) -> PushedTable:

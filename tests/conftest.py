@@ -176,6 +176,14 @@ class Cluster:
             self.pushed.add(image)
         return f"{self.registry}/{image}"
 
+    def pin(self, image: str) -> str:
+        """Push an image as it is now; its name by digest, for a node keeps what it once had by another."""
+        self.pushed.discard(image)
+        name = self.push(image).rpartition(":")[0]
+        about = subprocess.run(["docker", "image", "inspect", image], check=True, capture_output=True).stdout
+        digests: list[str] = json.loads(about)[0]["RepoDigests"]
+        return next(one for one in digests if one.startswith(f"{name}@"))
+
     def kill(self, program: str) -> None:
         """End a program (etcd, containerd, apiserver, controllers, scheduler, kubelet, proxy, dns) with SIGKILL."""
         _script("scripts/cluster.sh", "kill", program)
