@@ -32,7 +32,9 @@ class RenderJob(_Seam):
     viewport: tuple[int, int] = (1280, 720)
     mobile: tuple[int, int] = (375, 812)
     promised: tuple[str, ...] = ()  # packages of the store that the task promised: missing ones are the farm's fault
-    patience: float = 8.0  # wall-clock seconds that the page may take for one frame, or to answer
+    patience: float = (
+        8.0  # seconds for one frame or answer; up to four times that on a machine that is busy with others
+    )
     deadline: float = 120.0  # wall-clock seconds, then the browser is killed
 
 

@@ -33,7 +33,8 @@ def main() -> None:
         try:
             child.wait(seconds)
         except subprocess.TimeoutExpired:
-            leave(folder, Recording(outcome="timed_out", why=f"killed after {seconds:g} seconds"))
+            if not (folder / "result.json").exists():  # it may have been only its browser that did not end
+                leave(folder, Recording(outcome="timed_out", why=f"killed after {seconds:g} seconds"))
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()

@@ -60,7 +60,7 @@ async def _of_page(page: Page, world: World, check: Check) -> str | None:
         wide = await world.run("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         if (wide <= 1) != check.no_overflow:
             return f"the page is {wide} pixels wider than the viewport"
-    if check.evaluate is not None and await world.run(check.evaluate, wait=False) is not True:
+    if check.evaluate is not None and await world.run(check.evaluate) is not True:
         return f"not true: {check.evaluate[:100]}"
     return None
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
+import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 from playwright.async_api import CDPSession, Page
@@ -22,6 +25,8 @@ STEADY = """(now => { performance.now = { now() { return Math.floor(now.call(per
 """A page's performance.now() is off by tenths of a millisecond by chance; whole milliseconds are the same each time."""
 AFTER = 100  # microseconds, by which a picture comes after the refresh that turned out to need one
 LATE = 2.0  # wall-clock seconds after which other input is given a frame too
+
+SLOW = 4  # times its patience that a page is waited for on a busy machine
 
 T = TypeVar("T")
 Input = Literal["press", "move", "wheel"]
@@ -79,10 +84,7 @@ class Exact:
         self.base = round(float(answer["virtualTimeTicksBase"]) * 1000)
 
     async def tick(self) -> None:
-        try:
-            await asyncio.wait_for(self._tick(), self.patience)
-        except TimeoutError:
-            raise Stuck(f"no frame after {self.now:.1f} s of page time") from None
+        await answer(self._tick(), self.patience, f"no frame after {self.now:.1f} s of page time")
 
     async def _tick(self) -> None:
         """Let the page run to the next frame's time, refresh by refresh, and take a picture where it drew anything."""
@@ -137,18 +139,18 @@ class Exact:
 
     async def act(self, work: Coroutine[Any, Any, object], kind: Input = "press") -> None:
         """Input is sent while time stands, so it lands at an exact page time; a turned wheel at the next frame's."""
+        await answer(self._act(work, kind), self.patience, f"input does not arrive after {self.now:.1f} s of page time")
+
+    async def _act(self, work: Coroutine[Any, Any, object], kind: Input) -> None:
         task = asyncio.ensure_future(work)
         try:
-            async with asyncio.timeout(self.patience):
-                await asyncio.sleep(0)
-                if kind == "move":  # Chromium keeps moves for the next frame, but not if there is more to be done after
-                    await self.session.send("Page.bringToFront")
-                wait = ARRIVES if kind == "wheel" else LATE
-                while not (await asyncio.wait({task}, timeout=wait))[0]:
-                    await self.tick()
-                    wait = LATE
-        except TimeoutError:
-            raise Stuck(f"input does not arrive after {self.now:.1f} s of page time") from None
+            await asyncio.sleep(0)
+            if kind == "move":  # Chromium keeps moves for the next frame, but not if there is more to be done after
+                await self.session.send("Page.bringToFront")
+            wait = ARRIVES if kind == "wheel" else LATE
+            while not (await asyncio.wait({task}, timeout=wait))[0]:
+                await self._tick()
+                wait = LATE
         finally:
             task.cancel()
         task.result()
@@ -171,29 +173,42 @@ class Live:
 
     async def tick(self) -> None:
         await asyncio.sleep(max(0.0, self.now + self.interval - (time.monotonic() - self.started)))
-        try:
-            shot = await asyncio.wait_for(
-                self.page.screenshot(type="jpeg", quality=80, animations="allow", timeout=0), self.patience
-            )
-        except TimeoutError:
-            raise Stuck(f"no frame after {self.now:.1f} s of page time") from None
+        taken = self.page.screenshot(type="jpeg", quality=80, animations="allow", timeout=0)
+        shot = await answer(taken, self.patience, f"no frame after {self.now:.1f} s of page time")
         self.now = time.monotonic() - self.started
         self.frames.append(shot)
         await self.on_frame(shot)
 
     async def act(self, work: Coroutine[Any, Any, object], kind: Input = "press") -> None:
-        try:
-            await asyncio.wait_for(work, self.patience)
-        except TimeoutError:
-            raise Stuck(f"input does not arrive after {self.now:.1f} s of page time") from None
+        await answer(work, self.patience, f"input does not arrive after {self.now:.1f} s of page time")
 
 
-async def answer(work: Coroutine[Any, Any, T], patience: float) -> T:
-    """What a page is asked for while its time stands. Raises Stuck after `patience` wall-clock seconds."""
+async def answer(work: Coroutine[Any, Any, T], patience: float, why: str = "the page does not answer") -> T:
+    """What a page is asked for. Raises Stuck.
+
+    `patience` is wall-clock seconds in which the sandbox could work: where others keep the machine busy, it is waited
+    for longer, until most of that time has been worked, and no more than SLOW times as long.
+    """
+    task = asyncio.ensure_future(work)
+    began, used = time.monotonic(), 0.0
     try:
-        return await asyncio.wait_for(work, patience)
-    except TimeoutError:
-        raise Stuck("the page does not answer") from None
+        while not (await asyncio.wait({task}, timeout=patience / 4))[0]:
+            waited = time.monotonic() - began
+            used = used or _worked()  # not looked at for what comes soon
+            if waited > patience * SLOW or (waited > patience and _worked() - used > patience / 2):
+                raise Stuck(why)
+        return task.result()
+    finally:
+        task.cancel()
+
+
+def _worked() -> float:
+    """Seconds of CPU that the sandbox's living processes have used."""
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            ticks += sum(map(int, stat.read_text().rpartition(")")[2].split()[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 async def advance(clock: Clock, seconds: float) -> None:

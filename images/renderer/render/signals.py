@@ -64,5 +64,5 @@ async def audit(world: World, *, nodes: int) -> dict[str, int]:
         elementRef: false, iframes: false, preload: false}});
       const of = ids => r.violations.filter(v => ids.includes(v.id)).reduce((n, v) => n + v.nodes.length, 0);
       return {{contrast: of(['color-contrast']), unlabelled: of({_LABELS})}}; }})()"""
-    counts: dict[str, int] = await world.run(counted, wait=True)
+    counts: dict[str, int] = await world.run_whole(counted)
     return counts

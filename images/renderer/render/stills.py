@@ -35,7 +35,7 @@ class Stills:
         small = Image.open(io.BytesIO(picture)).convert("L").resize(SMALL)
         if self._small:
             change = ImageChops.difference(small, self._small[-1]).histogram()
-            if sum(change[CHANGED:]) <= ALIKE or len(self.kept) >= MOST:
+            if sum(change[CHANGED:]) <= ALIKE or len(self.kept) >= MOST - (why != "end"):  # the end has its place
                 return
         name = f"{len(self.kept):02}.jpg"
         (self.folder / name).write_bytes(picture)

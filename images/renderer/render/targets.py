@@ -25,6 +25,17 @@ SHOW = """(x, y, w, h) => {
     found.scrollIntoView({block: 'center', inline: 'nearest', behavior: 'instant'});
 }"""
 """Scrolls all that must be scrolled for a box to be seen; any element with that box will do."""
+OWN = """const document = new Proxy(window.document, {get(page, name) {
+  if (name === 'location') return page.location;
+  for (let kind = Object.getPrototypeOf(page); kind; kind = Object.getPrototypeOf(kind)) {
+    const own = Object.getOwnPropertyDescriptor(kind, name);
+    if (own?.get) return own.get.call(page);
+    if (typeof own?.value === 'function')
+      return (...given) => own.value.apply(page, given.map(it => it === document ? page : it));
+    if (own) return own.value;
+  }
+}});"""
+"""`<img name=title>` makes document.title that element in every world; what the document's own kind has is not so."""
 
 
 class NotThere(Exception):
@@ -96,9 +107,13 @@ class World:
         except (Stuck, Error, ValueError):
             return False
 
-    async def run(self, expression: str, *, wait: bool = False) -> Any:
-        """The value of an expression. Raises ValueError with what it threw, Stuck."""
-        return await answer(self._run(expression, wait=wait), self.patience)
+    async def run(self, expression: str) -> Any:
+        """The value of an expression, or of a script's last. Raises ValueError with what it threw, Stuck."""
+        return await answer(self._run(f"{{ {OWN} {expression}\n}}", wait=False), self.patience)
+
+    async def run_whole(self, script: str) -> Any:
+        """What a promise gives, to a script that has the page's `document` as it is. Raises as `run` does."""
+        return await answer(self._run(script, wait=True), self.patience)
 
     async def _run(self, expression: str, *, wait: bool) -> Any:
         tree = await self.session.send("Page.getFrameTree")

@@ -150,3 +150,4 @@ async def test_a_target_that_is_not_there_fails_its_step_alone(recorded: Recorde
         (False, "css '#hidden' is not visible"),
         (True, None),
     ]
+    assert [still.why for still in page.keyframes] == ["first paint"]  # all others look the same
