@@ -65,7 +65,7 @@ class Proof:
 def probe(backend: KubernetesBackend, isolation: Isolation, network: Network = "none") -> SandboxSpec:
     """A sandbox that has what a probe needs, and asks for little."""
     image = backend.egress.image if network == "allowlist" else backend.config.cut_image
-    limits = Limits(cpus=0.1, memory_mb=128, pids=64)
+    limits = Limits(cpus=0.1, memory_mb=256, pids=256)
     return SandboxSpec(image=image, isolation=isolation, network=network, limits=limits)
 
 

@@ -148,6 +148,7 @@ class Settings(BaseSettings):
     egress: Annotated[EgressConfig, NoDecode, BeforeValidator(_table)] = Field(
         EgressConfig(), description="table of what the proxies of tasks with an allowlist are told"
     )
+    renderer_image: str = Field("envfarm/renderer:1", description="image that the pages of web tasks are recorded in")
     judge: Annotated[JudgeConfig, NoDecode, BeforeValidator(_table)] = Field(
         JudgeConfig(), description="table of what the judge is told"
     )

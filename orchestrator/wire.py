@@ -118,7 +118,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         judge = settings.judge.open(settings.data)
         if judge is not None:
             stack.push_async_callback(judge.close)
-        yield Services(retrievers=served, judge=judge)
+        yield Services(retrievers=served, judge=judge, renderer=settings.renderer_image)
 
 
 def open_pushed(settings: Settings) -> PushedTable:

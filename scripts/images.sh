@@ -103,7 +103,7 @@ wanted=("$@")
 [ ${#wanted[@]} -gt 0 ] || wanted=(busybox egress go rust renderer) # and what the last is built on: node, web
 missing=no
 for name in base "${wanted[@]}"; do docker image inspect "envfarm/$name:1" >/dev/null 2>&1 || missing=yes; done
-[ "$missing" = no ] || [ ! -d "$engine_root" ] || need_disk "$engine_root" 6 "building the images"
+[ "$missing" = no ] || [ ! -d "$engine_root" ] || need_disk "$engine_root" 8 "building the images"
 
 base
 jobs=()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from envfarm.envs.judge.budget import Budget
-from envfarm.envs.judge.cache import Cache
-from envfarm.envs.judge.judge import ModelJudge
-from envfarm.toolbox.chat import ChatModel, Limits
+if TYPE_CHECKING:  # settings are read by commands that ask nobody
+    from envfarm.envs.judge.judge import ModelJudge
+    from envfarm.toolbox.chat import ChatModel
 
 
 class JudgeConfig(BaseModel):
@@ -41,6 +40,8 @@ class JudgeConfig(BaseModel):
 
     def chat(self) -> ChatModel:
         """The model of a judge that is set. To be closed."""
+        from envfarm.toolbox.chat import ChatModel, Limits
+
         limits = Limits(
             timeout=self.timeout,
             deadline=self.deadline,
@@ -53,6 +54,10 @@ class JudgeConfig(BaseModel):
 
     def open(self, data: Path) -> ModelJudge | None:
         """The judge, None where none is set; `data` is the farm's folder. To be closed."""
+        from envfarm.envs.judge.budget import Budget
+        from envfarm.envs.judge.cache import Cache
+        from envfarm.envs.judge.judge import ModelJudge
+
         if self.url is None:
             return None
         cache = Cache(data / "verdicts") if self.cache else None

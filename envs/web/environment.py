@@ -16,7 +16,7 @@ from envfarm.envs.judge.verdict import Verdict
 from envfarm.envs.web.grade import broken, grade
 from envfarm.envs.web.looks import look
 from envfarm.envs.web.recording import RenderJob
-from envfarm.envs.web.renderer import Recorded, record
+from envfarm.envs.web.renderer import Recorded, record, renderer_spec
 from envfarm.envs.web.site import Site, pack, sift, take_site
 from envfarm.tasks.folder import files
 from envfarm.tasks.page import Page, load_page
@@ -83,7 +83,8 @@ class WebEnvironment:
             parts = {"executable": 0.0, "functional": 0.0}
             return Reward(value=0.0, parts=parts, evidence=dict(context.saved), reason=site.problem)
         assets = await asyncio.to_thread(_assets, task)
-        recorded = await record(context.fresh, job(task, page), site.tar, assets=assets)
+        spec = renderer_spec(context.services.renderer, isolation=task.config.envfarm.isolation or "runc")
+        recorded = await record(context.fresh, job(task, page), site.tar, assets=assets, spec=spec)
         verdict: Verdict | None = None
         judge = context.services.judge
         if judge is not None and broken(recorded.recording) is None:

@@ -25,7 +25,8 @@ class RenderJob(_Seam):
     mode: Mode | Literal["auto"] = "auto"  # exact, and live where the probe frame or a <video> asks for it
     explore: int = 0  # further actions of the generic explorer
     seed: int = 0
-    fps: int = 10
+    fps: int = 10  # of the recording
+    refresh: int = 60  # frames a second that the page makes in exact mode: a loop that counts them runs as on a screen
     seconds: float = 20.0  # of page time at most
     settle: float = 1.0  # of page time before the first step
     viewport: tuple[int, int] = (1280, 720)

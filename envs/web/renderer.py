@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from envfarm.envs.base import TAKEN_DOWN, FreshSandboxes
+from envfarm.envs.base import NO_SERVICES, TAKEN_DOWN, FreshSandboxes
 from envfarm.envs.tar import members
 from envfarm.envs.web.recording import Recording, RenderJob
 from envfarm.toolbox.errors import FileProblem, SandboxError, SandboxLost
 from envfarm.toolbox.explain import explain
 from envfarm.toolbox.sandboxes.base import ExecResult, Isolation, Limits, Sandbox, SandboxSpec
 
-IMAGE = "envfarm/renderer:1"
+IMAGE = NO_SERVICES.renderer
 LARGEST = 64 << 20  # bytes of all that a recording may leave
 _LOG = 20_000  # characters of a build's or a server's log that are kept
 _OUT = "/srv/out"

@@ -15,7 +15,7 @@ async def preflight(backend: DockerBackend, isolation: Isolation, *, owner: str)
 
     Raises SandboxError, ImageError: no probe could be made.
     """
-    limits = Limits(cpus=0.5, memory_mb=128, pids=64)
+    limits = Limits(cpus=0.5, memory_mb=256, pids=256)
     spec = SandboxSpec(image=backend.egress.image, isolation=isolation, network="allowlist", limits=limits)
     looker = await backend.start(spec, owner=owner, lease="preflight")
     try:

@@ -20,6 +20,7 @@ chance, so none is ever due then. Chromium blurs a page's clocks by chance too, 
 STEADY = """(now => { performance.now = { now() { return Math.floor(now.call(performance) + 0.25); } }.now; })(
   performance.now)"""
 """A page's performance.now() is off by tenths of a millisecond by chance; whole milliseconds are the same each time."""
+AFTER = 100  # microseconds, by which a picture comes after the refresh that turned out to need one
 LATE = 2.0  # wall-clock seconds after which other input is given a frame too
 
 T = TypeVar("T")
@@ -52,15 +53,19 @@ class Clock(Protocol):
 class Exact:
     """Virtual time and frames on demand: equal pages give equal bytes."""
 
-    def __init__(self, page: Page, session: CDPSession, fps: int, patience: float, quality: int = 80) -> None:
+    def __init__(
+        self, page: Page, session: CDPSession, fps: int, refresh: int, patience: float, quality: int = 80
+    ) -> None:
         self.page, self.session = page, session
         self.interval = 1_000_000 // fps  # microseconds
+        self.refreshes = max(1, refresh // fps)  # for one frame that is recorded
         self.patience = patience  # wall-clock seconds for one frame
         self.quality = quality
         self.now = 0.0
         self.frames: list[bytes] = []
         self.base = 0  # microseconds
         self.count = 0
+        self.moving = True  # the last picture was another than the one before
         self.expired = asyncio.Event()
         self.on_frame: OnFrame = _nothing
         session.on("Emulation.virtualTimeBudgetExpired", lambda _: self.expired.set())
@@ -80,37 +85,55 @@ class Exact:
             raise Stuck(f"no frame after {self.now:.1f} s of page time") from None
 
     async def _tick(self) -> None:
-        """Give one frame's time, wait until the page has used it up, and draw."""
+        """Let the page run to the next frame's time, refresh by refresh, and take a picture where it drew anything."""
+        drawn, end = self.moving, self._moment(self.refreshes)
+        for part in range(1, self.refreshes + 1):
+            await self._grant(self._moment(part) - self._moment(part - 1))
+            last = part == self.refreshes
+            answer = await self._refresh(self._moment(part), picture=last and drawn)
+            drawn = drawn or bool(answer.get("hasDamage"))
+        if drawn and "screenshotData" not in answer:  # a picture makes a refresh dear, and most find nothing new
+            answer = await self._refresh(end + AFTER, picture=True)
+        self.count += 1
+        self.now = self._moment(0) / 1_000_000
+        data = base64.b64decode(answer.get("screenshotData", ""))
+        self.moving = not self.frames or bool(data and data != self.frames[-1])
+        if data and not self.moving:  # what the picture itself left to be drawn is no news
+            await self._refresh(end + 2 * AFTER)
+        if data or self.frames:  # else nothing has been drawn yet
+            self.frames.append(data or self.frames[-1])
+            await self.on_frame(self.frames[-1])
+
+    async def _grant(self, microseconds: int) -> None:
+        """Let page time pass, and wait until the page has used it up."""
         self.expired.clear()
-        budget = _ms(self._moment(self.count + 1) - self._moment(self.count))
         await self.session.send(
             "Emulation.setVirtualTimePolicy",
             {
                 "policy": "pauseIfNetworkFetchesPending",
-                "budget": budget,
+                "budget": _ms(microseconds),
                 "maxVirtualTimeTaskStarvationCount": 1000,
             },
         )
         await self.expired.wait()
-        self.count += 1
-        self.now = self._moment(self.count) / 1_000_000
-        answer = await self.session.send(
-            "HeadlessExperimental.beginFrame",
-            {
-                "frameTimeTicks": _ms(self.base + self._moment(self.count)),
-                "interval": _ms(self.interval),
-                "screenshot": {"format": "jpeg", "quality": self.quality},
-            },
-        )
-        data = base64.b64decode(answer["screenshotData"]) if answer.get("screenshotData") else None
-        if data is None and not self.frames:  # nothing has been drawn yet
-            return
-        self.frames.append(data or self.frames[-1])  # nothing changed: the frame before is this one too
-        await self.on_frame(self.frames[-1])
 
-    def _moment(self, count: int) -> int:
-        """Microseconds of page time of a frame."""
-        return count * (self.interval + LAG) + (PAST if count else 0)
+    async def _refresh(self, moment: int, *, picture: bool = False) -> dict[str, Any]:
+        """Have the page make its next frame: animations go on and requestAnimationFrame is answered."""
+        asked: dict[str, Any] = {
+            "frameTimeTicks": _ms(self.base + moment),
+            "interval": _ms(self.interval // self.refreshes),
+        }
+        if picture:
+            asked["screenshot"] = {"format": "jpeg", "quality": self.quality}
+        answer: dict[str, Any] = await self.session.send("HeadlessExperimental.beginFrame", asked)
+        return answer
+
+    def _moment(self, part: int) -> int:
+        """Microseconds of page time of a refresh before the next frame, the last of which is that frame."""
+        if self.count == 0 and part == 0:
+            return 0
+        step = self.interval + LAG
+        return self.count * step + step * part // self.refreshes // 1000 * 1000 + PAST
 
     async def act(self, work: Coroutine[Any, Any, object], kind: Input = "press") -> None:
         """Input is sent while time stands, so it lands at an exact page time; a turned wheel at the next frame's."""

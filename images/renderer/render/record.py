@@ -119,7 +119,9 @@ async def _stage(
     page = await made.new_page()
     watch.follow(page)
     session = await made.new_cdp_session(page)
-    clock: Clock = Live(page, job.fps, job.patience) if live else Exact(page, session, job.fps, job.patience)
+    clock: Clock = (
+        Live(page, job.fps, job.patience) if live else Exact(page, session, job.fps, job.refresh, job.patience)
+    )
     try:
         yield Stage(page, clock, World(session, job.patience))
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import mimetypes
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +15,7 @@ ORIGIN = "https://app.test"
 SITE = Path("/srv/page/site")
 EXIT = Path("/srv/page/exit")
 LARGEST = 32 << 20  # bytes of one answer
+STREAM = 1.0  # wall-clock seconds of a stream of events that are taken for all of it
 _HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "content-encoding", "host", "upgrade"}
 
 
@@ -61,7 +63,7 @@ class Folder:
 class Server:
     """The page's own process, on a port of this machine's loopback."""
 
-    def __init__(self, port: int, seconds: float = 10.0) -> None:
+    def __init__(self, port: int, seconds: float = 5.0) -> None:
         self.port = port
         self.seconds = seconds  # that one answer may take
 
@@ -77,11 +79,27 @@ class Server:
             connection.request(method, target or "/", body, {**sent, "accept-encoding": "identity"})
             answer = connection.getresponse()
             kept = {key.lower(): value for key, value in answer.getheaders() if key.lower() not in _HOP}
-            return Reply(answer.status, answer.read(LARGEST), kept)
+            stream = kept.get("content-type", "").startswith("text/event-stream")
+            return Reply(answer.status, self._body(connection, answer, STREAM if stream else self.seconds), kept)
         except http.client.HTTPException as error:
             raise OSError(f"not HTTP: {error!r}") from None
         finally:
             connection.close()
+
+    def _body(self, connection: http.client.HTTPConnection, answer: http.client.HTTPResponse, seconds: float) -> bytes:
+        """What came in that time: page time stands meanwhile, so nothing may go on for ever."""
+        until, body = time.monotonic() + seconds, bytearray()
+        while (left := until - time.monotonic()) > 0 and len(body) < LARGEST:
+            if connection.sock is not None:  # it is None once the whole answer is read
+                connection.sock.settimeout(left)
+            try:
+                part = answer.read1(1 << 16)
+            except TimeoutError:
+                break
+            if not part:
+                break
+            body += part
+        return bytes(body)
 
     async def listening(self, seconds: float) -> str | None:
         """Wait until it listens; what is wrong where it does not."""

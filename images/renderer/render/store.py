@@ -12,7 +12,7 @@ STORE = Path("/opt/envfarm/store/node_modules")
 ESM = Path("/opt/envfarm/store/esm")
 CDN = {
     "cdn.jsdelivr.net", "fastly.jsdelivr.net", "unpkg.com", "cdnjs.cloudflare.com", "esm.sh", "esm.run",
-    "cdn.tailwindcss.com", "fonts.googleapis.com", "fonts.gstatic.com", "code.jquery.com", "d3js.org",
+    "cdn.tailwindcss.com", "fonts.googleapis.com", "fonts.gstatic.com", "d3js.org",
 }  # fmt: skip
 _CDNJS = {"three.js": "three", "Chart.js": "chart.js", "lodash.js": "lodash", "bootstrap": "bootstrap/dist"}
 _SPEC = re.compile(r"^(?P<name>(?:@[^/@]+/)?[^/@]+)(?:@(?P<version>[^/]+))?(?P<path>/.*)?$")

@@ -44,6 +44,8 @@ http.createServer((q, s) => {
   if (q.url === "/spy") s.end(["/srv/job.json", "/srv/out/result.json", "/opt/render/x"].map(p => {
     try { require("fs").openSync(p, p.endsWith("x") ? "w" : "r"); return "opened " + p } catch (e) { return e.code }
   }).concat([process.getuid() > 0]).join(" "));
+  else if (q.url === "/events") { s.setHeader("content-type", "text/event-stream");
+    setInterval(() => s.write("data: tick\\n\\n"), 100) }
   else if (q.url === "/api") { let b = ""; q.on("data", d => b += d); q.on("end", () => {
     s.setHeader("content-type", "application/json"); s.end(JSON.stringify({n: ++n, method: q.method, body: b})) }); }
   else { s.setHeader("content-type", "text/html"); s.end(require("fs").readFileSync("page.html")) }
@@ -58,6 +60,7 @@ http.server.ThreadingHTTPServer(("", int(os.environ["PORT"])), Page).serve_forev
 ASKS = """<!doctype html><title>API</title><button id="ask">Ask</button><p id="said"></p><script>
 ask.onclick = async () => { const a = await fetch("/api", {method: "POST", body: "x=1"});
   said.textContent = await a.text() };
+new EventSource("/events").onmessage = e => { document.title = e.data };
 </script>"""
 
 
@@ -96,7 +99,7 @@ async def test_back_ends_in_node_and_python(recorded: Recorder) -> None:
             "name": "ask",
             "action": "click",
             "target": {"role": "button"},
-            "checks": [{"text": '{"n":1,"method":"POST","body":"x=1"}'}],
+            "checks": [{"text": '{"n":1,"method":"POST","body":"x=1"}'}, {"title": "tick"}],
         },
         {"name": "spy", "action": "goto", "text": "/spy", "checks": [{"text": "EACCES EACCES EACCES true"}]},
     ]

@@ -35,10 +35,12 @@ def test_whether_forks_are_possible_is_said_with_the_fix(cli: Any, engine: docke
         assert found["state"] == "ok" or "as root" in found["fix"]
 
 
-def test_what_an_allowlist_lets_through_is_tried(cli: Any, image: Callable[[str], str]) -> None:
-    found = checks(cli, ENVFARM_BACKEND="docker", ENVFARM_EGRESS__IMAGE=image("egress"))["network allowlist, runc"]
-    assert found["state"] == "ok"
-    assert found["found"].startswith("a probe reached its proxy, and none of ")
+def test_what_an_allowlist_lets_through_is_tried(cli: Any, image: Callable[[str], str], gvisor: bool) -> None:
+    found = checks(cli, ENVFARM_BACKEND="docker", ENVFARM_EGRESS__IMAGE=image("egress"))
+    for isolation in ("runc", "gvisor") if gvisor else ("runc",):
+        probed = found[f"network allowlist, {isolation}"]
+        assert probed["state"] == "ok", probed
+        assert probed["found"].startswith("a probe reached its proxy, and none of ")
 
 
 def test_an_image_for_proxies_that_is_not_there_is_said_with_the_fix(cli: Any, docker_base: str) -> None:
