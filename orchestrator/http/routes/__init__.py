@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from envfarm.orchestrator.http.boundary import Route
-from envfarm.orchestrator.http.routes import episodes, runs, search, service, steps, tasks
+from envfarm.orchestrator.http.routes import episodes, pages, runs, search, service, steps, tasks
 from envfarm.orchestrator.http.routes import queries as q
 from envfarm.orchestrator.schemas import episodes as s
 from envfarm.orchestrator.schemas import runs as r
@@ -48,4 +48,6 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/metrics", service.metrics, "text/plain"),
     Route("GET", "/openapi.json", service.openapi, "application/json", open=True),
     Route("GET", "/docs", service.docs, "text/html", open=True),
+    # Any server can give it, so its part is not called {id}, which would send for the episode's own server.
+    Route("GET", "/episodes/{episode}", pages.episode, "text/html", open=True),
 )
