@@ -94,10 +94,11 @@ async def serve() -> AsyncIterator[Serve]:
             *,
             token: str | None = None,
             tokens: Sequence[str] = (),
+            dialects: Sequence[str] = (),
             body_limit: int = Settings().body_limit,
             port: int = 0,
         ) -> Api:
-            runner = make_runner(make_app(farm, body_limit=body_limit, tokens=tokens))
+            runner = make_runner(make_app(farm, body_limit=body_limit, tokens=tokens, dialects=dialects))
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             site = web.TCPSite(runner, "127.0.0.1", port)
