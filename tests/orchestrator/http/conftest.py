@@ -123,10 +123,17 @@ Join = Callable[..., Awaitable[tuple[Farm, Api]]]
 async def join(open_farm: Callable[..., Awaitable[Farm]], serve: Serve) -> Join:
     """Starts servers of one farm, which reach each other."""
 
-    async def start(owner: str, *, tokens: Sequence[str] = (), token: str | None = None, **settings: Any) -> Any:
+    async def start(
+        owner: str,
+        *,
+        tokens: Sequence[str] = (),
+        token: str | None = None,
+        dialects: Sequence[str] = (),
+        **settings: Any,
+    ) -> Any:
         port = free_port()
         farm = await open_farm(owner, advertise=f"http://127.0.0.1:{port}", **settings)
-        return farm, await serve(farm, port=port, tokens=tokens, token=token)
+        return farm, await serve(farm, port=port, tokens=tokens, token=token, dialects=dialects)
 
     return start
 
