@@ -66,6 +66,7 @@ class Services:
 
     retrievers: Retrievers | None = None
     judge: Judge | None = None
+    renderer: str = "envfarm/renderer:1"  # image that web pages are recorded in
 
 
 NO_SERVICES = Services()

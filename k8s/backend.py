@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from envfarm.k8s import boot, faults, labels
+from envfarm.k8s import boot, egress, faults, labels
 from envfarm.k8s.claims import Claims
 from envfarm.k8s.client import ApiRefused, ClusterApi
 from envfarm.k8s.config import KubernetesConfig
@@ -20,8 +20,9 @@ from envfarm.k8s.pod import Template, TemplateError, manifest
 from envfarm.k8s.pods import Pod, Pods
 from envfarm.k8s.preflight import PROBE, Proof
 from envfarm.k8s.reaper import Reaper, remove
-from envfarm.k8s.registry import Registry
+from envfarm.k8s.registry import Image, Registry
 from envfarm.k8s.sandbox import KubernetesSandbox
+from envfarm.toolbox.egress.config import EgressConfig
 from envfarm.toolbox.errors import BackendUnavailable, SandboxError, SandboxLost, SandboxStartError
 from envfarm.toolbox.sandboxes.base import WARM as WARM_LEASE
 from envfarm.toolbox.sandboxes.base import Sandbox, SandboxInfo, SandboxSpec
@@ -46,9 +47,14 @@ class KubernetesBackend:
     sandbox_class = KubernetesSandbox
 
     def __init__(
-        self, config: KubernetesConfig | None = None, *, images: Mapping[str, dict[str, Any]] | None = None
+        self,
+        config: KubernetesConfig | None = None,
+        *,
+        egress: EgressConfig | None = None,
+        images: Mapping[str, dict[str, Any]] | None = None,
     ) -> None:
         self.config = config or KubernetesConfig()
+        self.egress = egress or EgressConfig()
         self.template = Template.load(self.config.template)
         _ = self.template.pod
         self.path = f"/api/v1/namespaces/{self.config.namespace}/pods"
@@ -74,7 +80,7 @@ class KubernetesBackend:
         spec = SandboxSpec(image="envfarm/template:1", network="public")
         body = manifest(
             self.template, self.config, spec, name="envfarm-template", image=spec.image, command=["sh", "-c", "true"],
-            labels={labels.FARM: self.config.farm}, annotations={}, deadline=None,
+            labels={labels.FARM: self.config.farm}, annotations={}, deadline=None, egress=self.egress,
         )  # fmt: skip
         try:
             await self.api.request("POST", self.path, query={"dryRun": "All", "fieldValidation": "Strict"}, body=body)
@@ -89,8 +95,8 @@ class KubernetesBackend:
         """Start a pod. Raises SandboxStartError, BackendUnavailable, ImageError."""
         await self.open()
         await self.reaper.serve(owner)
-        if self.config.prove and spec.network == "none" and lease != PROBE:
-            await self.proof.check(spec.isolation, owner)
+        if self.config.prove and spec.network != "public" and lease != PROBE:
+            await self.proof.check(spec.isolation, spec.network, owner)
         for left in reversed(range(TRIES)):
             try:
                 return await self._start(spec, owner, lease)
@@ -105,7 +111,10 @@ class KubernetesBackend:
         pod, config = await self._make(spec, owner, lease, secret, shell.hello)
         sandbox = self.sandbox_class(self, pod, spec, shell, defaults(spec, config))
         try:
-            await self._running(pod)
+            if spec.network == "allowlist":
+                await egress.lead_out(self, pod, spec.allowed_hosts)
+                sandbox.go_out()
+            await self.running(pod)
             await sandbox.attach()
             assert shell.wire is not None
             shell.wire.write(boot.program())
@@ -120,13 +129,14 @@ class KubernetesBackend:
         self, spec: SandboxSpec, owner: str, lease: str, secret: str, hello: str
     ) -> tuple[Pod, dict[str, Any]]:
         """Create the pod. A caller that is cancelled meanwhile leaves none."""
-        image = await self.registry.image(spec.image)
+        # A probe asks for nothing of its image but the programs in it, and need not know its registry.
+        image = Image(spec.image, {}) if lease == PROBE else await self.registry.image(spec.image)
         tags = {
             labels.FARM: self.config.farm,
             labels.OWNER: labels.value(owner),
             labels.LEASE: labels.value(lease),
             labels.STATE: labels.LEASED,
-            labels.KIND: self.template.kind(spec),
+            labels.KIND: self.template.kind(spec, self.egress),
             labels.NETWORK: spec.network,
         }
         kept = {key: image.config[key] for key in ("User", "WorkingDir") if image.config.get(key)}
@@ -147,8 +157,9 @@ class KubernetesBackend:
             labels=tags,
             annotations=annotations,
             deadline=None if lease == WARM_LEASE else self.config.deadline_seconds,
+            egress=self.egress,
         )
-        creation = asyncio.ensure_future(self._create(body))
+        creation = asyncio.ensure_future(self.create(body))
         try:
             return await asyncio.shield(creation), image.config
         except asyncio.CancelledError:
@@ -156,7 +167,8 @@ class KubernetesBackend:
                 await self.remove(await creation)  # the cluster makes it all the same
             raise
 
-    async def _create(self, body: dict[str, Any]) -> Pod:
+    async def create(self, body: dict[str, Any]) -> Pod:
+        """Make a pod of a name that nobody else would give. Raises SandboxStartError, BackendUnavailable."""
         try:
             return self.pods.put(await self.api.request("POST", self.path, body=body))
         except ApiRefused as error:
@@ -165,7 +177,7 @@ class KubernetesBackend:
         # The name is ours alone: a first try arrived, and its answer was lost.
         return self.pods.put(await self.api.request("GET", f"{self.path}/{body['metadata']['name']}"))
 
-    async def _running(self, pod: Pod) -> None:
+    async def running(self, pod: Pod) -> Pod:
         """Wait for the watch's word that it runs. Raises ImageError, SandboxStartError, SandboxLost."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self.config.start_seconds
@@ -180,7 +192,7 @@ class KubernetesBackend:
                 if error is not None or loop.time() >= until:
                     raise error or faults.slow(self.pods.get(pod.name), self.config.start_seconds) from None
         try:
-            await self.pods.until(pod.name, faults.started, until - loop.time())
+            return await self.pods.until(pod.name, faults.started, until - loop.time())
         except TimeoutError:
             raise faults.slow(self.pods.get(pod.name), self.config.start_seconds) from None
 
@@ -195,7 +207,7 @@ class KubernetesBackend:
         For a pool it is one that this server left when it was killed; for a lease any server's, alive or dead.
         """
         await self.open()
-        kind, mine = self.template.kind(spec), labels.value(owner)
+        kind, mine = self.template.kind(spec, self.egress), labels.value(owner)
         pods = self.pods.indexed(f"{kind} {mine}") if lease == WARM_LEASE else self.pods.indexed(kind)
         pods = [pod for pod in pods if pod.running]
         for pod in random.sample(pods, min(len(pods), _CANDIDATES)):
@@ -255,13 +267,27 @@ class KubernetesBackend:
         try:
             spec = SandboxSpec.model_validate_json(pod.annotations[labels.SPEC])
             config = orjson.loads(pod.annotations[labels.IMAGE])
+            if spec.network == "allowlist":
+                await self._proxy(pod)
             sandbox = self.sandbox_class(self, pod, spec, Shell(pod.annotations[labels.SECRET]), defaults(spec, config))
+            if spec.network == "allowlist":
+                sandbox.go_out()
             await sandbox.take_back()
         except (SandboxLost, BackendUnavailable):
             raise
         except (SandboxError, KeyError, ValueError) as problem:  # a broken annotation among them
             raise SandboxLost(f"{pod.name} cannot be taken back: {problem!r}", cause="stream") from None
         return sandbox
+
+    async def _proxy(self, pod: Pod) -> None:
+        """See that a pod has its way out, which the watch may not have shown yet. Raises SandboxLost."""
+        name = egress.name(pod.name)
+        try:
+            error = faults.stranded(self.pods.get(name) or await self._look_up(name))
+        except SandboxLost:
+            error = faults.stranded(None)
+        if error is not None:
+            raise error
 
     async def find(self, owner: str) -> list[SandboxInfo]:
         """Every pod of that owner, running or not."""

@@ -23,7 +23,7 @@ from envfarm.toolbox.quota import Bucket
 
 log = logging.getLogger(__name__)
 
-JSON_PATCH = "application/json-patch+json"
+JSON_PATCH, MERGE_PATCH = "application/json-patch+json", "application/merge-patch+json"
 _CHANGES = frozenset({"POST", "PATCH", "PUT", "DELETE"})
 _AGAIN = frozenset({429, 500, 502, 503, 504})
 _PAUSE, _LONGEST = 0.2, 5.0

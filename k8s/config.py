@@ -28,14 +28,15 @@ class KubernetesConfig(BaseModel):
     burst: int = Field(100, ge=1, description="how many of them may come at once")
     patience: float = Field(15.0, ge=0, description="how long a request is tried again while the API is away")
     runtime_classes: dict[str, str] = Field(
-        {"runc": "", "gvisor": "gvisor", "gvisor-nonet": "gvisor-nonet"},
-        description="isolation to RuntimeClass, empty for the cluster's default; `gvisor-nonet` has no network",
+        {"runc": "", "gvisor": "gvisor", "gvisor-nonet": "gvisor-nonet", "gvisor-egress": "gvisor-egress"},
+        description="isolation to RuntimeClass, empty for the cluster's default; `gvisor-nonet` has no network, "
+        "`gvisor-egress` filters what leaves it (`net-raw`)",
     )
     cut_image: str = Field(
         "localhost:5000/envfarm/busybox:1", description="image with `sh` and `ip` that cuts the network of runc's pods"
     )
     prove: bool = Field(
-        True, description="whether sandboxes without a network wait until a probe has shown that they have none"
+        True, description="whether sandboxes without a network, or with an allowlist, wait until a probe has shown it"
     )
     cpu_requests: float = Field(1.0, gt=0, le=1, description="part of a sandbox's CPU limit that its node sets aside")
     memory_requests: float = Field(1.0, gt=0, le=1, description="the same of its memory")

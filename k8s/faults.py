@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from envfarm.k8s import labels
 from envfarm.k8s.client import ApiRefused
 from envfarm.k8s.pods import Pod
 from envfarm.toolbox.errors import ImageError, SandboxError, SandboxLost, SandboxStartError
 
 CONTAINER = "sandbox"
 """The container whose main process is the held shell."""
+PROXY = "proxy"
+"""The container of a way out."""
 _NO_IMAGE = (
     "not found",
     "unknown",  # manifest unknown, name unknown
@@ -114,9 +117,24 @@ def cut(pod: Pod | None) -> SandboxStartError | None:
         ended = status.get("state", {}).get("terminated")
         if ended is not None and ended.get("exitCode") != 0:
             code, said = ended.get("exitCode"), ended.get("message") or ended.get("reason")
+            allowlist = pod is not None and pod.labels.get(labels.NETWORK) == "allowlist"
+            need = "egress.image needs `python3`, `ip` and `iptables`" if allowlist else "cut_image needs `sh` and `ip`"
             return SandboxStartError(
-                f"the network of the sandbox could not be cut (exit code {code}, {said}); cut_image needs `sh` and `ip`"
+                f"the network of the sandbox could not be cut (exit code {code}, {' '.join(str(said).split())}); {need}"
             )
+    return None
+
+
+def stranded(proxy: Pod | None) -> SandboxLost | None:
+    """That a sandbox has lost its way out; None while the proxy lives, or has not begun to."""
+    if proxy is None or proxy.deleting:
+        return SandboxLost("its egress proxy is gone: somebody removed it", cause="egress")
+    if (error := lost(proxy)) is not None:
+        return SandboxLost(f"its egress proxy is gone: {error}", cause="egress")
+    status = _container(proxy)
+    if status.get("restartCount"):  # what it carried is lost, whoever killed it
+        code = status.get("lastState", {}).get("terminated", {}).get("exitCode")
+        return SandboxLost(f"its egress proxy died (exit code {code})", cause="egress")
     return None
 
 
@@ -161,8 +179,8 @@ def _conditions(pod: Pod, kind: str) -> Iterator[dict[str, Any]]:
 
 
 def _container(pod: Pod) -> dict[str, Any]:
-    statuses = pod.status.get("containerStatuses", ())
-    return next((one for one in statuses if one.get("name") == CONTAINER), {})
+    wanted = PROXY if pod.labels.get(labels.NETWORK) == labels.EGRESS else CONTAINER
+    return next((one for one in pod.status.get("containerStatuses", ()) if one.get("name") == wanted), {})
 
 
 def _waiting(pod: Pod) -> Iterator[tuple[str, str, str]]:

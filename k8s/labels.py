@@ -11,7 +11,11 @@ KIND, NETWORK = f"{PREFIX}kind", f"{PREFIX}network"
 """Labels. Pods with equal `KIND`, a hash, may stand in for each other. `STATE` is leased or warm."""
 SPEC, SECRET, IMAGE = f"{PREFIX}spec", f"{PREFIX}secret", f"{PREFIX}image"
 """Annotations, besides owner and lease in full. `IMAGE` is the image's user and working directory."""
+ADDRESS = f"{PREFIX}egress"
+"""Another: of a sandbox with an allowlist, where its proxy is."""
 WARM, LEASED = "warm", "leased"
+EGRESS = "egress"
+"""The `NETWORK` of a proxy. It has no owner but its sandbox, in Kubernetes' own sense, and goes with that."""
 
 _ALLOWED = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?\Z")
 

@@ -13,17 +13,14 @@ from typing import Any
 
 import yaml
 
+from envfarm.k8s import boot, cut
 from envfarm.k8s.config import KubernetesConfig
 from envfarm.k8s.faults import CONTAINER
-from envfarm.toolbox.errors import BackendUnavailable, SandboxStartError
+from envfarm.toolbox.egress.config import EgressConfig
+from envfarm.toolbox.errors import BackendUnavailable
 from envfarm.toolbox.sandboxes.base import SandboxSpec
 
-CUT = (
-    "for link in /sys/class/net/*; do link=${link##*/}; "
-    '[ "$link" = lo ] || ip link set "$link" down || exit 1; done; [ -d /sys/class/net/lo ]'
-)
-"""Takes down every interface but loopback; to bring one up again needs NET_ADMIN, which no sandbox has."""
-_CUT_RESOURCES = {"cpu": "10m", "memory": "32Mi"}
+_SHARED = ("nodeSelector", "affinity", "tolerations", "imagePullSecrets", "priorityClassName", "securityContext")
 
 
 class TemplateError(BackendUnavailable):
@@ -90,7 +87,7 @@ class Template:
             if mapping.get(key) not in allowed:
                 wanted = "false" if allowed[0] is False else "true" if allowed[0] is True else allowed[0]
                 raise TemplateError(f"{self.name}: {place}.{key}: must be {wanted}, not {mapping.get(key)!r}")
-        for key in ("NET_ADMIN", "SYS_ADMIN", "ALL"):
+        for key in ("NET_ADMIN", "NET_RAW", "SYS_ADMIN", "ALL"):
             if key in (capabilities.get("add") or []):
                 raise TemplateError(f"{self.name}: {where}.securityContext.capabilities.add: {key} frees the model")
 
@@ -101,10 +98,15 @@ class Template:
             raise TemplateError(f"{self.name}: {place}: write a mapping here, as in k8s/pod.yaml")
         return value
 
-    def kind(self, spec: SandboxSpec) -> str:
+    def kind(self, spec: SandboxSpec, egress: EgressConfig) -> str:
         """A hash of everything that makes two pods interchangeable."""
-        text = f"{spec.model_dump_json()}\n{self.text}"
+        proxy = egress.model_dump_json() if spec.network == "allowlist" else ""
+        text = f"{spec.model_dump_json()}\n{self.text}{proxy}"
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+    def beside(self) -> dict[str, Any]:
+        """What a pod of the farm's that is no sandbox shares with one: where it may run, and with what rights."""
+        return copy.deepcopy({key: self.pod["spec"][key] for key in _SHARED if key in self.pod["spec"]})
 
 
 def manifest(
@@ -118,6 +120,7 @@ def manifest(
     labels: Mapping[str, str],
     annotations: Mapping[str, str],
     deadline: int | None,
+    egress: EgressConfig,
 ) -> dict[str, Any]:
     """The pod of a sandbox. Raises SandboxStartError: the cluster does not offer what the specification asks for."""
     pod = copy.deepcopy(template.pod)
@@ -127,14 +130,14 @@ def manifest(
     about["annotations"] = {**(about.get("annotations") or {}), **annotations}
     container = next(one for one in body["containers"] if one["name"] == CONTAINER)
     container["image"] = image
-    container["command"] = [_literal(word) for word in _discreet(command)]
+    container["command"] = [boot.literal(word) for word in boot.discreet(command)]
     container.pop("args", None)
-    env = [{"name": key, "value": _literal(value)} for key, value in spec.env]
+    env = [{"name": key, "value": boot.literal(value)} for key, value in spec.env]
     container["env"] = [*(container.get("env") or []), *env]
     container["resources"] = resources_of(config, spec)
     if deadline is not None:
         body["activeDeadlineSeconds"] = deadline
-    _isolate(body, config, spec)
+    cut.isolate(body, container, config, spec, egress)
     return pod
 
 
@@ -152,51 +155,3 @@ def resources_of(config: KubernetesConfig, spec: SandboxSpec) -> dict[str, dict[
         "memory": f"{max(1, round(limits.memory_mb * config.memory_requests))}Mi",
     }
     return {"requests": least, "limits": most}
-
-
-def _isolate(body: dict[str, Any], config: KubernetesConfig, spec: SandboxSpec) -> None:
-    """Runtime class, and a cut of the network that needs no help from the cluster's network plugin."""
-    if spec.network == "allowlist":
-        raise SandboxStartError("network allowlist: only the Docker back end filters hosts; use none or public here")
-    cut = spec.network == "none"
-    runtime = "gvisor-nonet" if cut and spec.isolation == "gvisor" else spec.isolation
-    if runtime not in config.runtime_classes:
-        raise SandboxStartError(f"runtime_classes: the cluster offers no {runtime}; name its RuntimeClass there")
-    if config.runtime_classes[runtime]:
-        body["runtimeClassName"] = config.runtime_classes[runtime]
-    # No name of the cluster's own: a public sandbox asks whom its node asks, a cut one finds out at once.
-    body["dnsPolicy"] = "None" if cut else "Default"
-    if cut:
-        body["dnsConfig"] = {"nameservers": ["127.0.0.1"]}
-    if cut and spec.isolation == "runc":
-        body["initContainers"] = [*(body.get("initContainers") or []), _cutter(config)]
-
-
-def _cutter(config: KubernetesConfig) -> dict[str, Any]:
-    """The init container that takes the pod's interfaces down."""
-    return {
-        "name": "cut",
-        "image": config.cut_image,
-        "command": ["/bin/sh", "-c", _literal(CUT)],
-        "resources": {"requests": _CUT_RESOURCES, "limits": _CUT_RESOURCES},
-        "securityContext": {
-            "runAsUser": 0,
-            "privileged": False,
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN"]},
-        },
-    }
-
-
-def _discreet(command: list[str]) -> list[str]:
-    """The command without the API's address in its environment, which Kubernetes gives every container."""
-    shell, flag, text, *rest = command
-    names = ["PORT", "SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTPS", "PORT_443_TCP"]
-    names += [f"PORT_443_TCP_{part}" for part in ("ADDR", "PORT", "PROTO")]
-    return [shell, flag, f"unset {' '.join(f'KUBERNETES_{name}' for name in names)}; {text}", *rest]
-
-
-def _literal(text: str) -> str:
-    """Text that Kubernetes takes as it stands: it would put variables in place of `$(NAME)`."""
-    return text.replace("$", "$$")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -85,12 +84,6 @@ class Prewarm:
                         raise
 
     def _set(self, name: str, images: Sequence[str]) -> dict[str, Any]:
-        spec = copy.deepcopy(self._template.pod["spec"])
-        kept = {
-            key: spec[key]
-            for key in ("nodeSelector", "affinity", "tolerations", "imagePullSecrets", "securityContext")
-            if key in spec
-        }
         labels = {LABEL: name}
         containers = [
             {
@@ -111,7 +104,7 @@ class Prewarm:
                 "updateStrategy": {"rollingUpdate": {"maxUnavailable": "100%"}},
                 "template": {
                     "metadata": {"labels": labels},
-                    "spec": kept
+                    "spec": self._template.beside()
                     | {
                         "automountServiceAccountToken": False,
                         "enableServiceLinks": False,

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from envfarm.k8s import labels
-from envfarm.k8s.client import ApiRefused, ClusterApi
+from envfarm.k8s.client import MERGE_PATCH, ApiRefused, ClusterApi
 from envfarm.k8s.config import KubernetesConfig
 from envfarm.k8s.pods import Pod, Pods
 from envfarm.toolbox.errors import SandboxError
@@ -152,9 +152,7 @@ class Reaper:
         }
         patch = {"spec": spec}
         try:
-            await self._api.request(
-                "PATCH", f"{self._leases}/{name}", body=patch, content_type="application/merge-patch+json"
-            )
+            await self._api.request("PATCH", f"{self._leases}/{name}", body=patch, content_type=MERGE_PATCH)
         except ApiRefused as error:
             if error.status_code != 404:
                 raise

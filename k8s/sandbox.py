@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from envfarm.k8s import faults, labels
+from envfarm.k8s import egress, faults, labels
 from envfarm.k8s.attach import attach
 from envfarm.k8s.log import history
 from envfarm.k8s.pods import Pod
@@ -33,7 +33,7 @@ class KubernetesSandbox(HeldSandbox):
         self.patience = backend.config.reattach_seconds
         self._owners = {pod.labels[labels.OWNER]}
         self._taken = False  # by another server of the farm
-        self._unlisten = backend.pods.listen(pod.name, self._seen)
+        self._unlisten = [backend.pods.listen(pod.name, self._seen)]
 
     async def stream(self) -> Wire:
         """A stream to the main process. Raises BackendUnavailable, SandboxLost."""
@@ -88,9 +88,21 @@ class KubernetesSandbox(HeldSandbox):
             self.lose(error)
             self.let_go()
 
+    def go_out(self) -> None:
+        """Be lost with the proxy from now on."""
+        name = egress.name(self._id)
+        self._unlisten.append(self._backend.pods.listen(name, self._stranded))
+        self._stranded(self._backend.pods.get(name))
+
+    def _stranded(self, proxy: Pod | None) -> None:
+        if (error := faults.stranded(proxy)) is not None:
+            self.lose(error)
+            self.let_go()
+
     def let_go(self) -> None:
         """Let go of the stream for good; the pod lives on."""
-        self._unlisten()
+        while self._unlisten:
+            self._unlisten.pop()()
         super().let_go()
 
     async def close(self) -> None:

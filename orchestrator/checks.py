@@ -9,23 +9,33 @@ import platform
 import shutil
 import socket
 import sys
-from collections.abc import Generator
+import tempfile
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import docker
+import docker.errors
 import requests
 from docker.errors import DockerException
 
+from envfarm.envs.judge.config import JudgeConfig
 from envfarm.orchestrator.errors import StoreError
 from envfarm.orchestrator.http.auth import loopback
+from envfarm.orchestrator.owners import owner
 from envfarm.orchestrator.settings import Settings
 from envfarm.orchestrator.store.store import Store
 from envfarm.orchestrator.wire import open_registry
-from envfarm.toolbox.errors import TaskError
+from envfarm.toolbox.chat import ModelError
+from envfarm.toolbox.errors import ImageError, SandboxError, TaskError
+from envfarm.toolbox.sandboxes import reach
+from envfarm.toolbox.sandboxes.base import Isolation
+from envfarm.toolbox.sandboxes.docker import DockerBackend
 from envfarm.toolbox.sandboxes.docker_client import reason
 from envfarm.toolbox.sandboxes.docker_fork import lacking
+from envfarm.toolbox.sandboxes.docker_preflight import preflight
+from envfarm.toolbox.sandboxes.reach import faulty
 
 _ROOM = 5 << 30  # bytes: a few task images and their artefacts
 _GIB = 1 << 30
@@ -53,7 +63,7 @@ class Finding:
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Look at everything; nothing is changed, and nothing is started but a cluster's probes."""
+    """Look at everything; nothing is changed, and nothing is started but the probes of the network's cuts."""
     findings = [_python()]
     if settings.backend == "docker":
         findings += engine(settings)
@@ -62,7 +72,7 @@ def examine(settings: Settings) -> list[Finding]:
 
         findings += asyncio.run(cluster(settings))
     findings += [_disk("data folder", settings.data), _database(settings), _port(settings), _tasks(settings)]
-    findings.append(_access(settings))
+    findings += [_judge(settings), _access(settings)]
     return findings
 
 
@@ -86,6 +96,7 @@ def engine(settings: Settings) -> Generator[Finding, None, None]:
         yield _images(client, settings)
         yield _gvisor(info, settings)
         yield _forks(info)
+        yield from _allowlists(client, info, settings)
         yield _disk("docker's folder", Path(str(info.get("DockerRootDir", "/var/lib/docker"))))
     except (DockerException, requests.RequestException) as error:
         yield Finding("docker engine", "missing", short(error), "see the engine's log")
@@ -125,6 +136,48 @@ def _forks(info: dict[str, Any]) -> Finding:
         return Finding("forks", "ok", "live gVisor sandboxes can be forked")
     found, _, fix = missing.partition(": ")
     return Finding("forks", "note", found, fix)
+
+
+def _allowlists(client: docker.DockerClient, info: dict[str, Any], settings: Settings) -> Iterator[Finding]:
+    """What a sandbox with an allowlist reaches, from a probe of each isolation."""
+    image = settings.egress.image
+    try:
+        client.images.get(image)
+    except docker.errors.ImageNotFound:
+        fix = "in a checkout: `make images`; else it is pulled when a task with an allowlist starts"
+        yield Finding("network allowlist", "note", f"the proxies' image {image} is not there", fix)
+        return
+    gvisor = "runsc" in (info.get("Runtimes") or {})
+    yield from asyncio.run(_probed(settings, ("runc", "gvisor") if gvisor else ("runc",)))
+
+
+async def _probed(settings: Settings, isolations: Sequence[Isolation]) -> list[Finding]:
+    backend = DockerBackend(settings.docker_url, egress=settings.egress)
+    locks = Path(tempfile.gettempdir()) / f"envfarm-doctor-{os.geteuid()}"  # a doctor makes no data folder
+    try:
+        async with owner(locks, "doctor", backend) as label:
+            return list(await asyncio.gather(*(_probe(backend, isolation, label) for isolation in isolations)))
+    finally:
+        await backend.close()
+
+
+async def _probe(backend: DockerBackend, isolation: Isolation, label: str) -> Finding:
+    check = f"network allowlist, {isolation}"
+    try:
+        found = await preflight(backend, isolation, owner=label)
+    except (SandboxError, ImageError) as error:
+        return Finding(check, "note", "no probe could be made", short(error))
+    if wrong := faulty(found):
+        fix = "the engine does not keep its internal networks apart: play no task with an allowlist (docs/egress.md)"
+        return Finding(check, "unusable", f"a probe {wrong}", fix)
+    return cut_well(check, found)
+
+
+def cut_well(check: str, found: Sequence[reach.Finding]) -> Finding:
+    """That a probe reached what it should, and nothing else."""
+    others, way = [one.name for one in found if not one.wanted], [one.name for one in found[1:] if one.wanted]
+    reached = f"reached its {way[0]}, and" if way else "reached"
+    return Finding(check, "ok", f"a probe {reached} none of {', '.join(others)}")
 
 
 def _disk(what: str, folder: Path) -> Finding:
@@ -181,6 +234,24 @@ def _tasks(settings: Settings) -> Finding:
         id, why = next(iter(broken.items()))
         return Finding("tasks", "note", f"{len(broken)} of {len(registry)} cannot be read", f"{id}: {short(why)}")
     return Finding("tasks", "ok", f"{len(registry)}")
+
+
+def _judge(settings: Settings) -> Finding:
+    config = settings.judge
+    if config.url is None:
+        return Finding("judge", "ok", "none set; what asks for one is scored without it")
+    found = f"{config.model} at {config.url}"
+    try:
+        asyncio.run(_answers(config.model_copy(update={"attempts": 1, "timeout": 30.0})))
+    except ModelError as error:
+        return Finding("judge", "unusable", short(error), "correct judge.url, judge.model and judge.key, or set no url")
+    return Finding("judge", "ok", found)
+
+
+async def _answers(config: JudgeConfig) -> None:
+    """Ask the smallest question that there is. Raises ModelError."""
+    async with config.chat() as model:
+        await model.complete([{"role": "user", "content": "Answer with one word: yes."}], max_tokens=16)
 
 
 def _access(settings: Settings) -> Finding:

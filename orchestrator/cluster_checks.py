@@ -1,4 +1,4 @@
-"""What a farm needs from its cluster, looked at one by one: the API, the pod's template, the cut of the network."""
+"""What a farm needs from its cluster, looked at one by one: the API, the pod's template, the cuts of the network."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from typing import get_args
 
 from envfarm.k8s.backend import KubernetesBackend
 from envfarm.k8s.preflight import preflight, probe
-from envfarm.orchestrator.checks import Finding, short
+from envfarm.orchestrator.checks import Finding, cut_well, short
 from envfarm.orchestrator.owners import owner
 from envfarm.orchestrator.settings import Settings
 from envfarm.toolbox.errors import ImageError, SandboxError
-from envfarm.toolbox.sandboxes.base import Isolation
+from envfarm.toolbox.sandboxes.base import Isolation, Network
+from envfarm.toolbox.sandboxes.reach import faulty
+
+_CUT: tuple[Network, ...] = ("none", "allowlist")
 
 
 async def cluster(settings: Settings) -> list[Finding]:
     """The API with the template tried on it, and a probe sandbox of each isolation."""
-    backend = KubernetesBackend(settings.kubernetes.model_copy(update={"patience": 2.0, "prove": False}))
+    config = settings.kubernetes.model_copy(update={"patience": 2.0, "prove": False})
+    backend = KubernetesBackend(config, egress=settings.egress)
     try:
         return [finding async for finding in _findings(backend, settings)]
     finally:
@@ -31,18 +35,20 @@ async def _findings(backend: KubernetesBackend, settings: Settings) -> AsyncIter
         return
     yield Finding("cluster", "ok", f"{backend.api.host}, namespace {settings.kubernetes.namespace}")
     async with owner(settings.data, "doctor", backend) as label:
-        for isolation in get_args(Isolation):
-            yield await _isolation(backend, settings, isolation, label)
+        for network in _CUT:
+            for isolation in get_args(Isolation):
+                yield await _cut(backend, settings, (isolation, network), label)
 
 
-async def _isolation(backend: KubernetesBackend, settings: Settings, isolation: Isolation, label: str) -> Finding:
-    check, wanted = f"network none, {isolation}", isolation == settings.isolation
+async def _cut(backend: KubernetesBackend, settings: Settings, kind: tuple[Isolation, Network], label: str) -> Finding:
+    isolation, network = kind
+    check = f"network {network}, {isolation}"
+    needed = network == "none" and isolation == settings.isolation  # lists are for the tasks that have one
     try:
-        found = await preflight(backend, probe(backend, isolation), owner=label)
+        found = await preflight(backend, probe(backend, *kind), owner=label)
     except (SandboxError, ImageError) as error:
-        return Finding(check, "missing" if wanted else "note", "no probe could be made", short(error))
-    wrong = [f"{one.name} at {one.target}: {one.detail}" for one in found if not one.ok]
-    if wrong:
+        return Finding(check, "missing" if needed else "note", "no probe could be made", short(error))
+    if wrong := faulty(found):
         fix = "cut the sandboxes' network (docs/kubernetes.md), or set kubernetes.prove to false to do without"
-        return Finding(check, "unusable" if settings.kubernetes.prove else "note", "; ".join(wrong), fix)
-    return Finding(check, "ok", f"a probe reached none of {', '.join(one.name for one in found[1:])}")
+        return Finding(check, "unusable" if settings.kubernetes.prove else "note", f"a probe {wrong}", fix)
+    return cut_well(check, found)

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import uvloop
@@ -41,6 +42,9 @@ JOBS = max(2, os.cpu_count() or 2)
 """Builds, and episodes, at a time."""
 
 
+_WRONG = {"search": None, "web": 1}
+"""How many wrong answers of a kind are played (None: all); `envfarm tasks validate --wrong` plays every kind's."""
+
 _STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -53,15 +57,16 @@ class Row:
     seconds: float = 0.0  # of playing and scoring, both episodes
     oracle: float | None = None
     noop: float | None = None
-    wrong: float | None = None  # the most that a wrong answer earned, where wrong ones are known that cost no sandbox
+    wrong: float | None = None  # the most that a wrong answer earned, where some were played
     episode: str | None = None  # the one that the solution played
     idle: str | None = None  # the one in which nothing was done
     why: str = ""
 
     @property
     def sound(self) -> bool:
-        """Whether the solution earned the full mark, and doing nothing and wrong answers earned nothing."""
-        return self.solved and self.noop == 0.0 and not self.wrong
+        """Whether the solution earned the full mark, doing nothing nothing, and wrong answers no more than they may."""
+        least = self.wrong is None or self.wrong <= self.task.config.envfarm.wrong_mark
+        return self.solved and self.noop == 0.0 and least
 
     @property
     def solved(self) -> bool:
@@ -135,12 +140,17 @@ async def demo(settings: Settings) -> bool:
         built = [row for row in rows if row.build is not None]
         await _each("played", built, lambda row, stage: _play(row, client, stage))
         _show(rows)
+        films = [
+            await _film(row, client, settings) for row in rows if row.task.kind == "web" and row.oracle is not None
+        ]
         same = await _replay([row for row in rows if row.sound], client, settings)
     for row in rows:
         if not row.sound:
             _say(row.failure())
     sound = sum(row.sound for row in rows)
     _say(f"{sound} of {len(rows)} tasks are sound, in {time.monotonic() - started:.0f} s")
+    if films:
+        _say(f"{len(films)} pages were filmed, each with its keyframes beside it as .png: {films[0].parent}/*.webm")
     kept = "" if settings.url else ", artifacts/ (diffs, reports, outputs), envfarm.db (see `envfarm episodes list`)"
     _say(f"{settings.data.absolute()}: builds/ (their logs){kept}")
     return sound == len(rows) > 0 and same and not broken
@@ -184,8 +194,9 @@ async def _play(row: Row, client: Client, stage: Stage) -> None:
     async with _episode(client, row.task) as episode:
         row.idle = episode["id"]
         row.noop = await _reward(row, client, episode)
-    if not row.task.has_image:
-        earned = [await _played(row, client, calls) for calls in policies.wrong(row.task).values()]
+    if row.task.kind in _WRONG:
+        wrong = list(policies.wrong(row.task).values())[: _WRONG[row.task.kind]]
+        earned = [await _played(row, client, calls) for calls in wrong]
         row.wrong = max((value for value in earned if value is not None), default=None)
     row.seconds = time.monotonic() - started
 
@@ -226,6 +237,17 @@ async def _reward(row: Row, client: Client, episode: Json) -> float | None:
     row.why = row.why or reward["reason"] or ("" if reward["status"] == "done" else reward["status"])
     value: float | None = reward["value"]
     return value
+
+
+async def _film(row: Row, client: Client, settings: Settings) -> Path:
+    """Write the video of a page and its keyframes to files that a person can open; where the video is."""
+    files = await client.artifacts(str(row.episode))
+    video = settings.data.absolute() / "videos" / f"{row.task.id.replace('/', '-')}.webm"
+    video.parent.mkdir(parents=True, exist_ok=True)
+    for name, path in (("video.webm", video), ("contact.png", video.with_suffix(".png"))):
+        if (digest := files.get(f"reward/{name}")) is not None:
+            path.write_bytes(await client.artifact(digest))
+    return video
 
 
 async def _replay(sound: Sequence[Row], client: Client, settings: Settings) -> bool:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from envfarm.envs.base import NO_SERVICES, Environment, Images, Reward, ScoreContext, Services, environment
+from envfarm.envs.judge.opinion import judged
 from envfarm.orchestrator.schemas.episodes import Call
 from envfarm.orchestrator.settings import Settings
 from envfarm.tasks.spec import Task
@@ -117,7 +118,7 @@ class Player:
     @asynccontextmanager
     async def start(self, task: Task) -> AsyncIterator[Playing]:
         """The task, waiting for its first call, in a sandbox where it needs one. Raises FarmError."""
-        env = environment(task.kind, task.path)
+        env = judged(environment(task.kind, task.path), task)
         env.check(task, self.services)
         spec = await env.spec(task, self.images)
         if spec is None:

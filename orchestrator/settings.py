@@ -22,6 +22,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from envfarm.envs.judge.config import JudgeConfig
 from envfarm.k8s.config import KubernetesConfig
 from envfarm.orchestrator.errors import SettingsError
 from envfarm.toolbox.egress.config import EgressConfig
@@ -33,6 +34,7 @@ INSIDE = "__"  # between a table's name and a key of it, in a variable
 FILE = "envfarm.toml"
 CONFIG = "ENVFARM_CONFIG"  # names another file than ./envfarm.toml
 
+_SECRET = ("token", "tokens", "database", "judge", "judge.key")
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 
 BASE_IMAGES = {
@@ -149,6 +151,10 @@ class Settings(BaseSettings):
     egress: Annotated[EgressConfig, NoDecode, BeforeValidator(_table)] = Field(
         EgressConfig(), description="table of what the proxies of tasks with an allowlist are told"
     )
+    renderer_image: str = Field("envfarm/renderer:1", description="image that the pages of web tasks are recorded in")
+    judge: Annotated[JudgeConfig, NoDecode, BeforeValidator(_table)] = Field(
+        JudgeConfig(), description="table of what the judge is told"
+    )
     isolation: Isolation = Field("runc", description="of tasks that ask for none: `runc` or `gvisor`")
     network: Literal["none", "public"] = Field("none", description="of tasks that ask for none: `none` or `public`")
     capacity: int = Field(32, ge=1, description="sandboxes that may live at once")
@@ -177,6 +183,7 @@ class Settings(BaseSettings):
     )
     samples: bool = Field(True, description="whether the tasks that envfarm ships are served too")
     lease_seconds: float = Field(600.0, gt=0, description="how long an episode lives without a call or a heartbeat")
+    suspend_seconds: float = Field(3600.0, gt=0, description="how long a suspended episode waits to be resumed")
     max_turns: int = Field(200, ge=1, description="steps after which an episode is cut")
     step_timeout: float = Field(120.0, gt=0, description="seconds for one tool call")
     episode_timeout: float = Field(3600.0, gt=0, description="seconds after which an episode is cut")
@@ -299,4 +306,4 @@ def _checked(values: Mapping[str, Any], origins: Mapping[str, str]) -> Settings:
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        raise SettingsError(explain(error, Settings, where=where, secret=("token", "tokens", "database"))) from None
+        raise SettingsError(explain(error, Settings, where=where, secret=_SECRET)) from None

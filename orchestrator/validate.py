@@ -107,7 +107,7 @@ async def _play_all(task: Task, player: Player, verdict: Verdict, repeat: int, w
     report(task.id, "doing nothing")
     noops = await _repeated(task, player, policies.noop(task), repeat)
     verdict.noop = _worst(noops, max)
-    _not_zero("doing nothing", noops, player, verdict)
+    _not_above(0.0, "doing nothing", noops, player, verdict)
     try:
         solution = policies.oracle(task)
     except TaskError as error:
@@ -123,7 +123,7 @@ async def _play_all(task: Task, player: Player, verdict: Verdict, repeat: int, w
             report(task.id, f"wrong: {name}")
             played = await _repeated(task, player, calls, repeat)
             verdict.wrong[name] = _worst(played, max)
-            _not_zero(f"wrong: {name}", played, player, verdict)
+            _not_above(task.config.envfarm.wrong_mark, f"wrong: {name}", played, player, verdict)
 
 
 async def _repeated(task: Task, player: Player, calls: Sequence[Call], repeat: int) -> list[Played]:
@@ -144,11 +144,12 @@ def _worst(played: Sequence[Played], choose: Callable[[list[float]], float]) -> 
     return choose(known) if len(known) == len(values) else None
 
 
-def _not_zero(who: str, played: Sequence[Played], player: Player, verdict: Verdict) -> None:
+def _not_above(mark: float, who: str, played: Sequence[Played], player: Player, verdict: Verdict) -> None:
+    bound = f"{mark:g} at most" if mark else "0"
     for one in played:
         value = one.reward.value
-        if value is None or value > _CLOSE:
-            outcome = f"got no reward: {one.reward.reason}" if value is None else f"scored {value:g}, not 0"
+        if value is None or value > mark + _CLOSE:
+            outcome = f"got no reward: {one.reward.reason}" if value is None else f"scored {value:g}, not {bound}"
             verdict.problems.append(f"{who} {outcome}")
             verdict.evidence += _evidence(who, one.reward, player)
             return
@@ -160,7 +161,8 @@ def _not_full(task: Task, played: Sequence[Played], player: Player, verdict: Ver
     for one in played:
         value = one.reward.value
         if value is None or value < full - _CLOSE:
-            outcome = f"got no reward ({one.reward.reason})" if value is None else f"scored {value:g}, not {full:g}"
+            outcome = "got no reward" if value is None else f"scored {value:g}, not {full:g}"
+            outcome += f" ({one.reward.reason})" if one.reward.reason else ""
             if len(set(values)) > 1:
                 outcome += f" in {sum(v == value for v in values)} of {len(values)} tries"
             said = one.results[-1].content.strip().splitlines() if one.results else []

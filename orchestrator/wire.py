@@ -54,7 +54,7 @@ def open_backend(settings: Settings) -> Backend:
     if settings.backend == "kubernetes":
         from envfarm.k8s.backend import KubernetesBackend
 
-        return KubernetesBackend(settings.kubernetes, images=open_pushed(settings).images)
+        return KubernetesBackend(settings.kubernetes, egress=settings.egress, images=open_pushed(settings).images)
     from envfarm.toolbox.sandboxes.docker import DockerBackend
 
     return DockerBackend(settings.docker_url, egress=settings.egress)
@@ -113,8 +113,12 @@ async def open_player(settings: Settings, use: str) -> AsyncIterator[Player]:
 @asynccontextmanager
 async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """What all episodes share, for the block. Raises CorpusError, StorageError."""
-    async with open_served(settings.corpora, settings.search_index) as served:
-        yield Services(retrievers=served)
+    async with AsyncExitStack() as stack:
+        served = await stack.enter_async_context(open_served(settings.corpora, settings.search_index))
+        judge = settings.judge.open(settings.data)
+        if judge is not None:
+            stack.push_async_callback(judge.close)
+        yield Services(retrievers=served, judge=judge, renderer=settings.renderer_image)
 
 
 def open_pushed(settings: Settings) -> PushedTable:
@@ -183,6 +187,7 @@ def farm_settings(settings: Settings) -> FarmSettings:
         )
     return FarmSettings(
         lease_seconds=settings.lease_seconds,
+        suspend_seconds=settings.suspend_seconds,
         max_turns=settings.max_turns,
         step_timeout=settings.step_timeout,
         episode_timeout=settings.episode_timeout,

@@ -24,10 +24,10 @@ pushed() {
 }
 
 "$root/scripts/image.sh"
-"$root/scripts/images.sh" busybox
+"$root/scripts/images.sh" busybox egress renderer
 images=(orchestrator busybox)
 [[ $overlay != *ha ]] || { "$root/scripts/images.sh" postgres && images+=(postgres); }
-cut=$(pushed envfarm/busybox:1)
+cut=$(pushed envfarm/busybox:1) egress=$(pushed envfarm/egress:1) renderer=$(pushed envfarm/renderer:1)
 
 # An overlay of this checkout's own, as an operator would write one.
 mkdir -p "$folder"
@@ -39,7 +39,7 @@ cp "$table" "$folder/images.json"
     printf '  - {name: localhost:5000/envfarm/%s, newName: %s, digest: "%s"}\n' "$image" "${reference%@*}" "${reference#*@}"
   done
   printf 'configMapGenerator:\n  - {name: envfarm-images, namespace: envfarm, behavior: replace, files: [images.json]}\n'
-  printf '  - name: envfarm-settings\n    namespace: envfarm\n    behavior: merge\n    literals: [ENVFARM_KUBERNETES__CUT_IMAGE=%s]\n' "$cut"
+  printf '  - name: envfarm-settings\n    namespace: envfarm\n    behavior: merge\n    literals: [ENVFARM_KUBERNETES__CUT_IMAGE=%s, ENVFARM_EGRESS__IMAGE=%s, ENVFARM_RENDERER_IMAGE=%s]\n' "$cut" "$egress" "$renderer"
 } >"$folder/kustomization.yaml"
 
 kubectl apply -f "$root/k8s/deploy/base/namespaces.yaml" >"$cache/logs/deploy.log"

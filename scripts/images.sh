@@ -15,6 +15,23 @@ ca_bundle() {
 
 recipe() { cat "$@" | sha256sum | cut -c1-16; }
 
+# parent NAME: the image of ours that it is built on.
+parent() { sed -n 's|^FROM envfarm/\([a-z]*\):1.*|\1|p' "$root/images/$1/Dockerfile" | head -n 1; }
+
+# files NAME: all that goes into it. The renderer shares two files with the farm, and has nothing else of it.
+files() {
+  find "$root/images/$1" -type f ! -path '*/__pycache__/*' | LC_ALL=C sort
+  if [ "$1" = renderer ]; then printf '%s\n' "$root/envs/web/recording.py" "$root/tasks/action.py"; fi
+}
+
+# all_files NAME: those of what it is built on too, down to the base.
+all_files() {
+  local below
+  below=$(parent "$1")
+  case $below in '' | base) ;; *) all_files "$below" ;; esac
+  files "$1"
+}
+
 made() { [ "$(docker image inspect -f '{{ index .Config.Labels "envfarm.recipe" }}' "$1" 2>/dev/null)" = "$2" ]; }
 
 # debian: pulled, or bootstrapped from the package archive.
@@ -50,6 +67,23 @@ build() {
   say "envfarm/$name:1: built in $((SECONDS - started)) s"
 }
 
+# child NAME: an image that is not the base, after what it is built on.
+child() {
+  local name=$1 recipe context below
+  below=$(parent "$name")
+  case $below in '' | base) ;; *) child "$below" ;; esac
+  recipe=$({ cat "$cache/base-recipe" && all_files "$name" | tr '\n' '\0' | xargs -0 cat; } | sha256sum | cut -c1-16)
+  made "envfarm/$name:1" "$recipe" && return
+  context=$(mktemp -d "$cache/$name.XXXXXX")
+  cp -r "$root/images/$name/." "$context"
+  if [ "$name" = renderer ]; then
+    mkdir -p "$context/envfarm/envs/web" "$context/envfarm/tasks"
+    cp "$root/envs/web/recording.py" "$context/envfarm/envs/web" && cp "$root/tasks/action.py" "$context/envfarm/tasks"
+  fi
+  build "$name" "$recipe" "$context"
+  rm -rf "$context"
+}
+
 base() {
   local bundle context recipe
   bundle=$(ca_bundle)
@@ -66,10 +100,10 @@ base() {
 
 engine_root=$(docker info -f '{{.DockerRootDir}}')
 wanted=("$@")
-[ ${#wanted[@]} -gt 0 ] || wanted=(busybox egress go node rust)
+[ ${#wanted[@]} -gt 0 ] || wanted=(busybox egress go rust renderer) # and what the last is built on: node, web
 missing=no
 for name in base "${wanted[@]}"; do docker image inspect "envfarm/$name:1" >/dev/null 2>&1 || missing=yes; done
-[ "$missing" = no ] || [ ! -d "$engine_root" ] || need_disk "$engine_root" 6 "building the images"
+[ "$missing" = no ] || [ ! -d "$engine_root" ] || need_disk "$engine_root" 8 "building the images"
 
 base
 jobs=()
@@ -77,7 +111,7 @@ for name in "${wanted[@]}"; do
   [ "$name" = base ] && continue
   [ -d "$root/images/$name" ] || die "no image $name: there are $(cd "$root/images" && echo *)"
   if [ "$name" = orchestrator ]; then "$root/scripts/image.sh"; continue; fi # made of the whole checkout
-  build "$name" "$(cat "$cache/base-recipe" "$root/images/$name"/* | sha256sum | cut -c1-16)" "$root/images/$name" &
+  child "$name" &
   jobs+=($!)
 done
 for job in "${jobs[@]}"; do wait "$job"; done

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from envfarm.tasks.page import load_page
 from envfarm.tasks.spec import TaskConfig
 from envfarm.toolbox.errors import TaskError
 
@@ -48,8 +49,7 @@ def _search(path: Path, config: TaskConfig) -> None:
 def _web(path: Path, config: TaskConfig) -> None:
     """What is built is looked at in a browser, so there is no test.sh."""
     _image(path, config)
-    if not (path / "page.toml").is_file():
-        raise TaskError(f"{path / 'page.toml'}: missing; it says how the page is served, used and judged")
+    load_page(path)
 
 
 def _image(path: Path, config: TaskConfig) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class Leaf(BaseModel):
@@ -37,5 +37,14 @@ class Rubric(BaseModel):
 class RubricTable(Rubric):
     """`[envfarm.rubric]`: a model's opinion as one named part of a task's reward."""
 
-    weight: float = Field(0.2, gt=0, lt=1)  # what it counts; the tests count the rest
-    of: Literal["answer", "work"] = "answer"  # what is judged: what `finish` was told, or what the agent changed
+    weight: float = Field(0.2, gt=0, lt=1)  # the share of the tests' reward that bad work loses
+    files: tuple[str, ...] = ()  # what is judged, from the agent's sandbox; none: what `finish` was told
+    required: bool = False  # whether the task is refused where no judge is set
+
+    @field_validator("files")
+    @classmethod
+    def _whole_paths(cls, files: tuple[str, ...]) -> tuple[str, ...]:
+        for path in files:
+            if not path.startswith("/"):
+                raise ValueError(f"{path!r} is no whole path; write /app/{path}")
+        return files

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from envfarm.tasks.rubric import RubricTable
 from envfarm.toolbox.sandboxes.base import Isolation
 
 OLD_NAMES = {"memory": "memory_mb", "storage": "storage_mb"}
@@ -157,8 +158,10 @@ class FarmTable(BaseModel):
     protect: tuple[str, ...] = ()  # swe: further globs that the agent's changes may not reach
     leak_allow: tuple[str, ...] = ()  # swe: lines of the fix that may stand in the image all the same
     full_mark: float = 1.0  # what the solution earns
+    wrong_mark: float = 0.0  # what plausible wrong answers may earn at most, where rewards have parts
     source: Source = Source()
     search: SearchTable | None = None
+    rubric: RubricTable | None = None
 
 
 class TaskConfig(_Harbor):

@@ -25,6 +25,8 @@ from hypothesis import HealthCheck
 
 from envfarm.toolbox.sandboxes.docker_fork import lacking
 
+from .wheel import build
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -61,7 +63,7 @@ def engine() -> Iterator[docker.DockerClient]:
 
 @pytest.fixture(scope="session")
 def image(engine: docker.DockerClient) -> Callable[[str], str]:
-    """Gives `envfarm/NAME:1` (base, busybox, go, node, rust), made by scripts/images.sh when it is missing."""
+    """Gives `envfarm/NAME:1` (base, go, renderer and others), made by scripts/images.sh when it is missing."""
 
     def get(name: str) -> str:
         reference = f"envfarm/{name}:1"
@@ -174,6 +176,14 @@ class Cluster:
             self.pushed.add(image)
         return f"{self.registry}/{image}"
 
+    def pin(self, image: str) -> str:
+        """Push an image as it is now; its name by digest, for a node keeps what it once had by another."""
+        self.pushed.discard(image)
+        name = self.push(image).rpartition(":")[0]
+        about = subprocess.run(["docker", "image", "inspect", image], check=True, capture_output=True).stdout
+        digests: list[str] = json.loads(about)[0]["RepoDigests"]
+        return next(one for one in digests if one.startswith(f"{name}@"))
+
     def kill(self, program: str) -> None:
         """End a program (etcd, containerd, apiserver, controllers, scheduler, kubelet, proxy, dns) with SIGKILL."""
         _script("scripts/cluster.sh", "kill", program)
@@ -212,3 +222,9 @@ def forking(
     start = request.getfixturevalue("start_engine")
     runtimes = {"runsc": {"path": info["Runtimes"]["runsc"]["path"]}}
     return str(start(docker_base, docker_busybox, experimental=True, runtimes=runtimes).url)
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `pip install envfarm` would get."""
+    return build(tmp_path_factory.mktemp("wheel"))

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from pydantic import BaseModel
 from typer.main import get_command
 
 import envfarm
+from envfarm.envs.judge.config import JudgeConfig
 from envfarm.k8s.config import KubernetesConfig
 from envfarm.orchestrator.cli.app import app
 from envfarm.orchestrator.http.routes import ROUTES
@@ -84,18 +86,14 @@ def test_every_setting_is_documented_with_its_default_and_meaning() -> None:
     assert set(re.findall(r"^\| `([a-z_]+)` \|", page, re.MULTILINE)) == set(Settings.model_fields)
 
 
-def test_every_setting_of_a_cluster_is_documented_with_its_meaning() -> None:
+@pytest.mark.parametrize(
+    ("table", "model"), [("kubernetes", KubernetesConfig), ("egress", EgressConfig), ("judge", JudgeConfig)]
+)
+def test_every_setting_of_a_table_is_documented_with_its_meaning(table: str, model: type[BaseModel]) -> None:
     rows = dict(
-        re.findall(r"^\| `kubernetes\.([a-z_]+)` \| .*? \| (.*) \|$", (ROOT / "docs/settings.md").read_text(), re.M)
+        re.findall(rf"^\| `{table}\.([a-z_]+)` \| .*? \| (.*) \|$", (ROOT / "docs/settings.md").read_text(), re.M)
     )
-    assert rows == {name: field.description for name, field in KubernetesConfig.model_fields.items()}
-
-
-def test_every_setting_of_the_egress_is_documented_with_its_meaning() -> None:
-    rows = dict(
-        re.findall(r"^\| `egress\.([a-z_]+)` \| .*? \| (.*) \|$", (ROOT / "docs/settings.md").read_text(), re.M)
-    )
-    assert rows == {name: field.description for name, field in EgressConfig.model_fields.items()}
+    assert rows == {name: field.description for name, field in model.model_fields.items()}
 
 
 @pytest.mark.parametrize(

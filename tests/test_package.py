@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -13,35 +10,9 @@ import pytest
 
 import envfarm
 
+from .wheel import run
+
 ROOT = Path(__file__).parent.parent
-LEFT_OUT = shutil.ignore_patterns(
-    ".git", ".venv", ".cache", ".*_cache", "__pycache__", "*.egg-info", "build", "dist", "envfarm-data"
-)
-
-
-def run(*command: str | Path, cwd: Path) -> str:
-    """Run a program away from the checkout and from this environment; its output, or a failure that shows it."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("ENVFARM_", "PYTHON"))}
-    done = subprocess.run(
-        [str(part) for part in command],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-    )
-    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-    return done.stdout
-
-
-@pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy so that nothing is left in the checkout."""
-    place = tmp_path_factory.mktemp("wheel")
-    shutil.copytree(ROOT, place / "source", symlinks=True, ignore=LEFT_OUT)
-    run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", place, place / "source", cwd=place)
-    (built,) = place.glob("*.whl")
-    return built
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +20,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The `bin` of an empty environment with only the wheel and what it asks for."""
     place = tmp_path_factory.mktemp("installed")
     run(sys.executable, "-m", "venv", place / "venv", cwd=place)
-    run(place / "venv/bin/python", "-m", "pip", "install", "--quiet", wheel, cwd=place)
+    run(place / "venv/bin/python", "-m", "pip", "install", "--quiet", f"{wheel}[server]", cwd=place)
     return place / "venv/bin"
 
 

@@ -26,8 +26,8 @@ def explain(
 ) -> str:
     """The first thing that is wrong, and how many more there are.
 
-    `model` is what was validated: its fields are named where one is unknown. The values of the fields in `secret` are
-    not shown.
+    `model` is what was validated: its fields are named where one is unknown. The values of the fields in `secret`
+    (those of tables by `table.field`) are not shown.
     """
     problems = error.errors(include_url=False)
     first = problems[0]
@@ -38,7 +38,8 @@ def explain(
     head = f"{where(place)}: " if place else ""
     if first["type"] == "extra_forbidden":
         return f"{head}no such field; {_advice(model, place)}{more}"
-    shown = place and first["type"] != "missing" and str(place[0]) not in secret
+    field = ".".join(part for part in place if isinstance(part, str))
+    shown = place and first["type"] != "missing" and field not in secret
     given = f", not {_short(first['input'])}" if shown else ""
     return f"{head}{first['msg'].removeprefix('Value error, ')}{given}{more}"
 

@@ -117,6 +117,14 @@ class Client:
         """End an episode at once, without a score."""
         return await self._http.request("POST", f"/v1/episodes/{quote(id)}/cancel")
 
+    async def suspend(self, id: str, *, ttl_s: float | None = None) -> Json:
+        """Let an episode rest with its sandbox, for `ttl_s` seconds at most."""
+        return await self._http.request("POST", f"/v1/episodes/{quote(id)}/suspend", {"ttl_s": ttl_s})
+
+    async def resume(self, id: str, *, policy_version: str | None = None) -> Json:
+        """Let a suspended episode go on, under another policy version where one is given."""
+        return await self._http.request("POST", f"/v1/episodes/{quote(id)}/resume", {"policy_version": policy_version})
+
     async def delete(self, id: str) -> None:
         """Cancel an episode if it lives, and forget it."""
         await self._http.request("DELETE", f"/v1/episodes/{quote(id)}")
@@ -161,6 +169,10 @@ class Client:
     async def tools(self, *, format: str = "openai", **filters: str | None) -> list[Json]:
         """Tool schemas; filters are task, dataset and kind."""
         return [one async for one in self._http.pages("/v1/tools", {"format": format, **filters})]
+
+    async def sample(self, **request: Any) -> Json:
+        """Tasks drawn by how they went so far, fields as in SampleRequest."""
+        return await self._http.request("POST", "/v1/sample", request)
 
     def stats(self, **filters: str | None) -> AsyncIterator[Json]:
         """How the episodes of each task went; filters are dataset and run."""

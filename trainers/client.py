@@ -29,13 +29,14 @@ from envfarm.trainers.transport import (
     Refused,
     Unauthorized,
 )
-from envfarm.trainers.views import Message, Result, Run, Step, Task, TaskStats
+from envfarm.trainers.views import Drawn, Message, Result, Run, Step, Task, TaskStats
 
 __all__ = [
     "Client",
     "ClientError",
     "Conflict",
     "Disconnected",
+    "Drawn",
     "Elsewhere",
     "Episode",
     "EpisodeFailed",

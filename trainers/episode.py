@@ -38,7 +38,7 @@ class Episode:
         self._client = client
         self._closed = closed
         self._stepping = asyncio.Lock()
-        self._forking: str | None = None
+        self._forking: dict[int, str] = {}  # keys of forks that are not known to have worked, by how many
 
     @property
     def id(self) -> str:
@@ -109,10 +109,18 @@ class Episode:
 
     async def fork(self, n: int = 1, *, adopt: Callable[[Json], Episode]) -> list[Episode]:
         """New episodes that go on from here, each in a copy of the sandbox. Use `Farm.fork`, which gives `adopt`."""
-        self._forking = self._forking or uuid.uuid4().hex  # kept until it is known to have worked
-        made = [adopt(one) for one in await self._client.fork(self.id, key=self._forking, n=n)]
-        self._forking = None
+        key = self._forking.setdefault(n, uuid.uuid4().hex)
+        made = [adopt(one) for one in await self._client.fork(self.id, key=key, n=n)]
+        del self._forking[n]
         return made
+
+    async def suspend(self, ttl: float | None = None) -> None:
+        """Let it rest with its sandbox for `ttl` seconds at most; no steps until `resume`. Raises Gone, ClientError."""
+        self.view = EpisodeView.model_validate(await self._client.suspend(self.id, ttl_s=ttl))
+
+    async def resume(self, policy_version: str | None = None) -> None:
+        """Let it go on, under another policy version where one is given. Raises Gone, ClientError."""
+        self.view = EpisodeView.model_validate(await self._client.resume(self.id, policy_version=policy_version))
 
     async def cancel(self) -> None:
         """End it at once, without a score."""

@@ -14,7 +14,7 @@ from envfarm.trainers.calls import Client
 from envfarm.trainers.episode import Episode
 from envfarm.trainers.reward import Reward
 from envfarm.trainers.transport import ClientError, Json
-from envfarm.trainers.views import EpisodeView, Run, Task, TaskStats
+from envfarm.trainers.views import Drawn, EpisodeView, Run, Task, TaskStats
 
 log = logging.getLogger(__name__)
 
@@ -104,11 +104,9 @@ class Farm:
         view = EpisodeView.model_validate(made)
         episode = Episode(self.client, view, lambda closed: self._forget(closed.id))
         self._held[episode.id] = episode
-        if view.lease_expires_at is not None:
-            third = max(0.1, (view.lease_expires_at - view.created_at) / 3)
-            if third < self._every:
-                self._every = third
-                self._shorter.set()
+        if view.lease_s is not None and view.lease_s / 3 < self._every:
+            self._every = max(0.1, view.lease_s / 3)
+            self._shorter.set()
         return episode
 
     async def as_completed(self, episodes: Iterable[Episode]) -> AsyncGenerator[tuple[Episode, Reward]]:
@@ -146,6 +144,10 @@ class Farm:
     async def stats(self, /, **filters: str | None) -> list[TaskStats]:
         """How the episodes of each task went; filters are dataset and run."""
         return [TaskStats.model_validate(one) async for one in self.client.stats(**filters)]
+
+    async def sample(self, n: int, /, **request: Any) -> list[Drawn]:
+        """Tasks to train on next, by how often they were solved; fields as in `POST /v1/sample`."""
+        return [Drawn.model_validate(one) for one in (await self.client.sample(n=n, **request))["items"]]
 
     async def artifact(self, digest: str) -> bytes:
         """An artefact's bytes."""

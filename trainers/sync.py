@@ -78,6 +78,8 @@ class SyncEpisode(Blocking[Episode]):
     call = blocking(Episode.call)
     finish = blocking(Episode.finish)
     reward = blocking(Episode.reward)
+    suspend = blocking(Episode.suspend)
+    resume = blocking(Episode.resume)
     cancel = blocking(Episode.cancel)
     artifacts = blocking(Episode.artifacts)
     close = blocking(Episode.close)
@@ -110,6 +112,7 @@ class SyncFarm(Blocking[Farm]):
     tasks = blocking(Farm.tasks)
     task = blocking(Farm.task)
     stats = blocking(Farm.stats)
+    sample = blocking(Farm.sample)
     artifact = blocking(Farm.artifact)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -36,7 +36,9 @@ class EpisodeView(View):
     messages: tuple[Message, ...] = ()
     tools: tuple[dict[str, Any], ...] = ()
     created_at: float
+    lease_s: float | None = None
     lease_expires_at: float | None = None
+    suspended_until: float | None = None
     terminated: bool = False
     truncated: bool = False
     reason: str | None = None
@@ -88,6 +90,17 @@ class Task(View):
     description: str = ""
     digest: str
     instruction: str | None = None
+
+
+class Drawn(View):
+    """A task that was drawn to train on, and how it went so far; no `pass_rate` before its first attempt."""
+
+    task: str
+    dataset: str
+    kind: str
+    attempts: int = 0
+    passes: int = 0
+    pass_rate: float | None = None
 
 
 class TaskStats(View):

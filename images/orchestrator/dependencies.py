@@ -5,5 +5,5 @@ import tomllib
 from pathlib import Path
 
 project = tomllib.loads(Path(sys.argv[1]).read_text())
-needed = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
+needed = [*project["build-system"]["requires"], *project["project"]["optional-dependencies"]["server"]]
 sys.stdout.write("\n".join(needed) + "\n")

@@ -129,6 +129,7 @@ def _pod(backend: KubernetesBackend, number: int) -> dict[str, Any]:
         labels={"app": "bare"},
         annotations={},
         deadline=600,
+        egress=backend.egress,
     )
 
 

@@ -18,6 +18,14 @@ def main() -> None:
         from envfarm.orchestrator.cli.app import app  # takes a moment, in which somebody may change their mind
 
         app(prog_name="envfarm")
+    except ModuleNotFoundError as error:
+        missing = str(error.name).partition(".")[0]
+        if missing == "envfarm":
+            raise
+        sys.stderr.write(
+            f"error: there is no {missing}: this is the client of envfarm alone; pip install 'envfarm[server]'\n"
+        )
+        sys.exit(UNABLE)
     except KeyboardInterrupt:
         sys.exit(STOPPED)
     except FarmError as error:

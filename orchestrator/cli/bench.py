@@ -29,10 +29,11 @@ class Name(StrEnum):
     pods = "pods"
     cluster = "cluster"
     search = "search"
+    record = "record"
     all = "all"
 
 
-_NOT_OF_ALL = (Name.all, Name.pods, Name.cluster, Name.search)
+_NOT_OF_ALL = (Name.all, Name.pods, Name.cluster, Name.search, Name.record)
 """What `all` leaves out: these need a cluster, or have a table of their own."""
 
 

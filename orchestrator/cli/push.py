@@ -27,7 +27,7 @@ ENGINE = ("data", "docker_url", "base_images", "ca_bundle", "isolation", "networ
 @with_settings(*ROOTS, *ENGINE)
 def push(
     loaded: Loaded,
-    registry: Annotated[str, typer.Argument(help="HOST[:PORT][/FOLDER], as the nodes name it.")],
+    registry: Annotated[str, typer.Argument(help="HOST, HOST:PORT or HOST/FOLDER, as the nodes name it.")],
     tasks: Annotated[
         list[str] | None,
         typer.Argument(metavar="[TASK]...", help="Ids, task folders, or folders of them; default: all that there are."),

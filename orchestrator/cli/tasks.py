@@ -144,6 +144,7 @@ async def _validate(
 ) -> list[Verdict]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+    from envfarm.envs.judge.config import JudgeConfig
     from envfarm.orchestrator.validate import validate_all
     from envfarm.orchestrator.wire import open_player
 
@@ -163,7 +164,8 @@ async def _validate(
     def report(id: str, stage: str) -> None:
         bars.update(lines[id], description=f"{id}: {stage}", visible=True, advance=not stage.startswith("building"))
 
-    async with open_player(settings, "validate") as player:
+    # A judge says nothing about whether a task is sound, and costs money.
+    async with open_player(settings.model_copy(update={"judge": JudgeConfig()}), "validate") as player:
         with bars, says_when_stopped():
             async for verdict in validate_all(registry, player, jobs=jobs, repeat=repeat, wrong=wrong, report=report):
                 verdicts.append(verdict)

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from sqlalchemy import bindparam, select
 
 from envfarm.envs.base import NO_SERVICES, Images, Services, environment
+from envfarm.envs.judge.opinion import judged
 from envfarm.orchestrator.errors import Moving, StoreError
 from envfarm.orchestrator.farm.endings import end_columns, ending, verdict
 from envfarm.orchestrator.farm.episodes import Episode, Play, happened, move
@@ -45,6 +46,7 @@ class FarmSettings:
     """The farm's own settings. Times are in seconds. What a user can set has its default in `Settings` alone."""
 
     lease_seconds: float
+    suspend_seconds: float
     max_turns: int
     step_timeout: float
     episode_timeout: float
@@ -96,7 +98,7 @@ class Core:
         if play is None or play.task.id != task.id:
             while len(self._plays) >= _PLAYS:
                 del self._plays[next(iter(self._plays))]
-            env = environment(task.kind, task.path)
+            env = judged(environment(task.kind, task.path), task)
             tools = env.tools(task)
             play = Play(task, env, tools, env.messages(task), describe(tools, "openai"))
             self._plays[task.digest] = play
@@ -151,9 +153,7 @@ class Core:
 
         Raises Conflict when its state does not allow it, Moving, StoreError.
         """
-        if episode.lock is None:
-            episode.lock = asyncio.Lock()
-        async with episode.lock:
+        async with episode.exclusive():
             change = move(episode, to, self.owner, **columns)
             if also is not None:
                 change.begin_with(also)

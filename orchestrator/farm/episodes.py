@@ -108,8 +108,9 @@ class Episode:
     __slots__ = (
         "answer", "bare", "created_at", "current", "ended_at", "errors", "evidence", "fork_of", "forking", "group_id",
         "id", "kept", "last", "lease_s", "lease_until", "limits", "lock", "output", "play", "policy_version", "reason",
-        "reward", "rollout_index", "run", "sandbox", "sandbox_id", "started_at", "state", "step_ids", "taken",
-        "terminated", "tool_state", "truncated", "turn", "waiters", "work",
+        "rested_s", "reward", "rollout_index", "run", "sandbox", "sandbox_id", "started_at", "state", "step_ids",
+        "suspended_at", "suspended_until", "taken", "terminated", "tool_state", "truncated", "turn", "waiters",
+        "watched", "work",
     )  # fmt: skip
 
     def __init__(self, id: str, run: str, play: Play, limits: EpisodeLimits, *, created_at: float) -> None:
@@ -128,6 +129,10 @@ class Episode:
         self.ended_at: float | None = None
         self.lease_s = 0.0
         self.lease_until = 0.0
+        self.watched = 0  # entries in the heap of leases so far; the last one counts
+        self.rested_s = 0.0  # of earlier suspensions
+        self.suspended_at: float | None = None
+        self.suspended_until: float | None = None
         self.sandbox: Sandbox | None = None
         self.sandbox_id: str | None = None
         self.bare = False  # it needs no sandbox, and never has one
@@ -171,8 +176,20 @@ class Episode:
         return self.turn == 0 and self.fork_of is None and not (self.current is not None and self.current.results)
 
     def renew(self) -> None:
-        """Let the lease start anew."""
-        self.lease_until = time.time() + self.lease_s
+        """Let the lease start anew; while it is suspended, only that says when it ends."""
+        self.lease_until = self.suspended_until or time.time() + self.lease_s
+
+    def rested(self) -> float:
+        """Seconds since its start that do not count, as it was suspended."""
+        if self.suspended_at is None or self.started_at is None:
+            return self.rested_s
+        return self.rested_s + max(0.0, time.time() - max(self.suspended_at, self.started_at))
+
+    def exclusive(self) -> asyncio.Lock:
+        """Held while its state is changed: changes of one episode wait for each other."""
+        if self.lock is None:
+            self.lock = asyncio.Lock()
+        return self.lock
 
     def notify(self) -> None:
         """Wake those who wait for a change."""
@@ -277,4 +294,5 @@ def created(episode: Episode, owner: str) -> dict[str, Any]:
         "truncated": False,
         "created_at": episode.created_at,
         "started_at": episode.started_at,
+        "rested_s": episode.rested_s,
     }

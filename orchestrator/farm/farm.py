@@ -8,15 +8,15 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import select
 
 from envfarm.orchestrator.errors import Moving, StoreError
 from envfarm.orchestrator.farm import catalogue
 from envfarm.orchestrator.farm.admission import Admission
 from envfarm.orchestrator.farm.core import Core
 from envfarm.orchestrator.farm.creation import Creation
-from envfarm.orchestrator.farm.endings import verdict
 from envfarm.orchestrator.farm.episodes import Episode
+from envfarm.orchestrator.farm.finishing import Finishing
 from envfarm.orchestrator.farm.forks import Forks
 from envfarm.orchestrator.farm.jobs import Scoring
 from envfarm.orchestrator.farm.keys import Keys
@@ -26,6 +26,7 @@ from envfarm.orchestrator.farm.runs import Runs
 from envfarm.orchestrator.farm.sampling import sample
 from envfarm.orchestrator.farm.steps import Steps
 from envfarm.orchestrator.farm.stored import Stored
+from envfarm.orchestrator.farm.suspension import Suspension
 from envfarm.orchestrator.farm.takeover import Takeover, place_of
 from envfarm.orchestrator.farm.views import live_view, pending, task_view
 from envfarm.orchestrator.schemas.base import Page
@@ -38,21 +39,21 @@ from envfarm.orchestrator.schemas.episodes import (
     ForkRequest,
     GroupView,
     ReadyView,
+    ResumeRequest,
     RewardsView,
     RewardView,
     StepRecord,
     StepRequest,
     StepView,
+    SuspendRequest,
 )
 from envfarm.orchestrator.schemas.runs import LeaseView, RunRequest, RunView
 from envfarm.orchestrator.schemas.tasks import SampleRequest, SampleView, TaskStats, TaskView, ToolFormat, ToolSchema
-from envfarm.orchestrator.store import queries, tables
+from envfarm.orchestrator.store import queries
 from envfarm.orchestrator.store.broom import Broom
-from envfarm.orchestrator.store.changes import Change
 from envfarm.orchestrator.store.events import follow
-from envfarm.toolbox.errors import Conflict, FarmError, Gone, NotFound
+from envfarm.toolbox.errors import FarmError, Gone, NotFound
 
-_DELETE = update(tables.episodes).where(tables.episodes.c.id == bindparam("the_id")).values(deleted_at=bindparam("now"))
 _POLL = 0.5  # seconds between two looks at an episode that another server drives
 
 
@@ -71,6 +72,8 @@ class Farm:
         self._steps = Steps(core, self._scoring, self._admission)
         self._stored = Stored(core, self._steps)
         self._leases = Leases(core)
+        self._finishing = Finishing(core, self._scoring, self._stored)
+        self._suspension = Suspension(core, self._leases)
         self._runs = Runs(core)
         self.broom = Broom(core)
         self._recovery = Recovery(core, self._admission, self._steps, self._scoring, self._leases)
@@ -198,45 +201,33 @@ class Farm:
         Waits for its start and for a step in flight. `abort` gives it up at once, without a score.
         Raises NotFound, Gone.
         """
-        if request.reason == "abort":
-            return await self._cancel(id, "given up by its caller")
-        episode = self._live(id)
-        if episode is None:
-            await self._stored.ended(id)
-            view = await self._stored.view(id)
-            if view.state == "scored":
-                return view
-            raise Gone(f"episode {id} is {view.state}: {view.reason}")
-        await episode.wait(_between_steps, None)
-        if episode.state == "running":
-            episode.answer = request.answer
-            terminated = request.reason == "model"
-            try:
-                await self.core.whole(
-                    self._scoring.begin(episode, terminated=terminated, truncated=not terminated, reason=request.reason)
-                )
-            except Conflict:
-                return await self.episode(id)
-        elif episode.state in ("failed", "expired", "cancelled"):
-            raise Gone(f"episode {id} is {episode.state}: {episode.reason}")
-        return live_view(episode)
+        await self._finishing.finish(id, request)
+        return await self.episode(id)
 
     async def cancel(self, id: str) -> EpisodeView:
         """End an episode at once, without a score; again, it changes nothing. Raises NotFound."""
-        return await self._cancel(id, "cancelled by its caller")
+        await self._finishing.cancel(id)
+        return await self.episode(id)
 
     async def delete(self, id: str) -> None:
         """Cancel an episode if it lives and forget it: from now on there is nothing of that id.
 
         Again, it changes nothing, for as long as deleted episodes are kept. Raises NotFound.
         """
-        if id in self.core.live:
-            await self.cancel(id)
-        elif (await self._stored.row(id, deleted=True)).deleted_at is not None:
-            return
-        else:
-            await self._stored.ended(id)
-        await self.store.write(Change(rows=[(_DELETE, {"the_id": id, "now": time.time()})]))
+        await self._finishing.delete(id)
+
+    async def suspend(self, id: str, request: SuspendRequest) -> EpisodeView:
+        """Let an episode rest with its sandbox, without a lease to renew, until it is resumed.
+
+        Again, it rests from then on for as long as asked. Raises NotFound, Gone, Conflict, StoreError.
+        """
+        await self.core.whole(self._suspension.suspend(await self._driven(id), request))
+        return await self.episode(id)
+
+    async def resume(self, id: str, request: ResumeRequest) -> EpisodeView:
+        """Let a suspended episode go on; again, it changes nothing. Raises NotFound, Gone, Conflict, StoreError."""
+        await self.core.whole(self._suspension.resume(await self._driven(id), request))
+        return await self.episode(id)
 
     async def reward(self, id: str, wait: float = 0.0) -> RewardView:
         """The reward of an episode, after waiting for it for at most `wait` seconds. Raises NotFound."""
@@ -375,19 +366,9 @@ class Farm:
             episode.renew()
         return episode
 
-    async def _cancel(self, id: str, why: str) -> EpisodeView:
-        episode = self.core.live.get(id)
-        if episode is None:
-            await self._stored.ended(id)
-            return await self._stored.view(id)
-        try:
-            await self.core.whole(self.core.end(episode, "cancelled", verdict(episode, "invalid", reason=why)))
-        except Conflict:
-            if not episode.ended:
-                raise
-        return await self.episode(id)
-
-
-def _between_steps(episode: Episode) -> bool:
-    step = episode.current.done if episode.current is not None else None
-    return episode.state not in ("queued", "starting") and (step is None or step.done())
+    async def _driven(self, id: str) -> Episode:
+        """A live episode of this server. Raises NotFound, Elsewhere, Gone."""
+        if (episode := self._live(id)) is not None:
+            return episode
+        row = await self._stored.ended(id)
+        raise Gone(f"episode {id} is {row.state} ({row.reason or 'its reward is ready'})")

@@ -180,6 +180,7 @@ def _twin(origin: Episode, id: str, request: ForkRequest) -> Episode:
     twin.policy_version = request.policy_version or origin.policy_version
     for name in ("started_at", "turn", "last", "errors", "output", "kept", "bare", "tool_state"):
         setattr(twin, name, getattr(origin, name))
+    twin.rested_s = origin.rested()
     twin.step_ids = None if origin.step_ids is None else set(origin.step_ids)
     return twin
 

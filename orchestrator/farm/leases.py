@@ -26,11 +26,15 @@ class Leases:
 
     def __init__(self, core: Core) -> None:
         self.core = core
-        self._heap: list[tuple[float, bool, str]] = []  # when to look, whether it was warned, episode
+        self._heap: list[tuple[float, bool, str, int]] = []  # when to look, was it warned, episode, its `watched`
 
     def watch(self, episode: Episode) -> None:
-        """Look after an episode's lease from now on."""
-        heapq.heappush(self._heap, (_warn_at(episode), False, episode.id))
+        """Look after an episode's lease from now on; again after a change by which it may end sooner."""
+        episode.watched += 1
+        self._push(episode, _warn_at(episode), warned=False)
+
+    def _push(self, episode: Episode, at: float, *, warned: bool) -> None:
+        heapq.heappush(self._heap, (at, warned, episode.id, episode.watched))
 
     async def run(self) -> None:
         """Do everything that is due, for ever."""
@@ -51,9 +55,9 @@ class Leases:
 
     async def _expire(self, now: float) -> None:
         while self._heap and self._heap[0][0] <= now:
-            _, warned, id = heapq.heappop(self._heap)
+            _, warned, id, watched = heapq.heappop(self._heap)
             episode = self.core.live.get(id)
-            if episode is None or episode.state == "scoring":
+            if episode is None or episode.state == "scoring" or watched != episode.watched:
                 continue
             if episode.forking or _in_step(episode):
                 episode.renew()  # a sign of life: nobody can be asked to renew what waits for us
@@ -63,19 +67,21 @@ class Leases:
                 if not warned:
                     event = happened(episode, "lease.expiring", expires_at=episode.lease_until)
                     self.core.store.submit(Change(events=[event]))
-                heapq.heappush(self._heap, (episode.lease_until, True, id))
+                self._push(episode, episode.lease_until, warned=True)
             else:
-                heapq.heappush(self._heap, (_warn_at(episode), False, id))
+                self._push(episode, _warn_at(episode), warned=False)
 
     async def _end(self, episode: Episode) -> None:
         why = f"its lease of {episode.lease_s:g} s was not renewed"
+        if episode.suspended_until is not None:
+            why = f"it was suspended, and not resumed by {time.strftime('%H:%M:%SZ', time.gmtime(episode.lease_until))}"
         also = Change(events=[happened(episode, "lease.expired")])
         try:
             await self.core.end(episode, "expired", verdict(episode, "invalid", reason=why), also=also)
         except Conflict:
             log.info("%s: ended otherwise while it expired", episode.id)
         except StoreError:
-            heapq.heappush(self._heap, (time.time() + 1, True, episode.id))
+            self._push(episode, time.time() + 1, warned=True)
             raise
 
     async def _beat(self) -> None:

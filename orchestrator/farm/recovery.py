@@ -148,6 +148,9 @@ class Recovery:
             "started_at",
             "terminated",
             "truncated",
+            "rested_s",
+            "suspended_at",
+            "suspended_until",
         ):
             setattr(episode, name, getattr(row, name))
         episode.sandbox_id = row.sandbox

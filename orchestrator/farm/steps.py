@@ -98,6 +98,8 @@ class Steps:
             raise _gone(episode)
         if episode.current is not None:
             raise _busy(episode, episode.current)
+        if episode.suspended_at is not None:
+            raise Conflict(f"episode {episode.id} is suspended; resume it before you send a step")
         if self.core.draining:
             raise Moving("the server is about to stop and begins no step; send it again")
         if request.turn is not None and request.turn != episode.turn:
@@ -322,4 +324,4 @@ def _cut(step: Step, reason: str) -> None:
 def _time_left(episode: Episode) -> float:
     if episode.limits.timeout_s is None or episode.started_at is None:
         return float("inf")
-    return episode.started_at + episode.limits.timeout_s - time.time()
+    return episode.started_at + episode.limits.timeout_s + episode.rested() - time.time()

@@ -38,7 +38,9 @@ def live_view(episode: Episode, *, whole: bool = True) -> EpisodeView:
         created_at=episode.created_at,
         started_at=episode.started_at,
         ended_at=episode.ended_at,
+        lease_s=None if episode.ended else episode.lease_s,
         lease_expires_at=None if episode.ended else episode.lease_until,
+        suspended_until=None if episode.ended else episode.suspended_until,
         terminated=episode.terminated,
         truncated=episode.truncated,
         reason=episode.reason,
@@ -53,6 +55,7 @@ def row_view(row: Any, turn: int, reward: RewardView | None, play: Play | None) 
     more = ("created_at", "started_at", "ended_at", "terminated", "truncated", "reason")
     view = EpisodeView.model_construct(
         **{name: getattr(row, name) for name in (*names, *more)},
+        suspended_until=None if row.ended_at is not None else row.suspended_until,
         turn=turn,
         limits=EpisodeLimits(**load(row.limits)),
         reward=reward,

@@ -20,6 +20,8 @@ EventType = Literal[
     "step.started",
     "step.finished",
     "episode.collected",
+    "episode.suspended",
+    "episode.resumed",
     "reward.ready",
     "lease.expiring",
     "lease.expired",
@@ -99,7 +101,9 @@ class EpisodeView(ViewModel):
     created_at: float
     started_at: float | None = Field(None, description="when the sandbox was ready")
     ended_at: float | None = None
+    lease_s: float | None = Field(None, description="how long it lives after a call or a heartbeat")
     lease_expires_at: float | None = None
+    suspended_until: float | None = Field(None, description="it takes no steps until it is resumed, at the latest then")
     terminated: bool = False
     truncated: bool = False
     reason: str | None = Field(None, description="why it ended, failed or was cut")
@@ -237,6 +241,20 @@ class ForkRequest(RequestModel):
     n: int = Field(1, ge=1, le=128, description="how many; all or none are made")
     group_id: Name | None = Field(None, description="default: the origin's")
     policy_version: Name | None = Field(None, description="default: the origin's")
+
+
+class SuspendRequest(RequestModel):
+    """Lets an episode rest with its sandbox: it takes no steps, and its time limit stands still."""
+
+    ttl_s: float | None = Field(
+        None, gt=0, le=604800, description="seconds until it expires unless it is resumed; null: the server's setting"
+    )
+
+
+class ResumeRequest(RequestModel):
+    """Lets a suspended episode go on."""
+
+    policy_version: Name | None = Field(None, description="of the steps from now on; default: as before")
 
 
 class FinishRequest(RequestModel):

@@ -81,6 +81,9 @@ episodes = Table(
     Column("ended_at", Double),
     Column("deleted_at", Double),
     Column("fork_of", String(40)),  # its origin's id, which may be deleted by now
+    Column("rested_s", Double, nullable=False, server_default="0"),  # of its earlier suspensions
+    Column("suspended_at", Double),
+    Column("suspended_until", Double),
     Index("ix_episodes_run", "run", "id"),
     Index("ix_episodes_owner", "owner", "state"),
     Index("ix_episodes_group", "run", "group_id"),

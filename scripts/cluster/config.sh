@@ -10,6 +10,7 @@ services=10.214.0.0/16
 dns=10.214.0.10
 registry=localhost:5000
 pause=envfarm.local/pause:1
+handlers=(runsc runsc-nonet runsc-egress) # gVisor's, each with a RuntimeClass
 features=PodLogsQuerySplitStreams=true
 declare -A program_of=([etcd]=etcd [registry]=docker-registry [containerd]=containerd [apiserver]=kube-apiserver
   [controllers]=kube-controller-manager [scheduler]=kube-scheduler [kubelet]=kubelet [proxy]=kube-proxy [dns]=coredns)
@@ -120,9 +121,10 @@ EOF
   "ipam": {"type": "host-local", "dataDir": "$run/ipam", "ranges": [[{"subnet": "$pods"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]}
 EOF
   containerd_config >"$state/containerd.toml"
-  # An agent in a sandbox without a network finds none, not even the cluster's: gVisor's own stack has nothing but lo.
-  printf 'binary_name = "%s/runsc"\nroot = "%s/runsc"\n' "$installed" "$run" | tee "$state/runsc.toml" >"$state/runsc-nonet.toml"
-  printf '[runsc_config]\nnetwork = "none"\n' >>"$state/runsc-nonet.toml"
+  local handler
+  for handler in "${handlers[@]}"; do
+    { printf 'binary_name = "%s/runsc"\nroot = "%s/runsc"\n' "$installed" "$run" && runsc_options "$handler"; } >"$state/$handler.toml"
+  done
   cat >"$state/Corefile" <<EOF
 .:1053 {
   bind $address
@@ -150,6 +152,16 @@ iptables: {localhostNodePorts: false}
 conntrack: {maxPerCore: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
 oomScoreAdj: 0
 EOF
+}
+
+# runsc_options HANDLER: what sets it apart from `runsc`.
+runsc_options() {
+  case $1 in
+    # An agent in a sandbox without a network finds none, not even the cluster's: gVisor's own stack has nothing but lo.
+    runsc-nonet) printf '[runsc_config]\nnetwork = "none"\n' ;;
+    # iptables speaks through a raw socket; who has NET_RAW is still for the pod to say.
+    runsc-egress) printf '[runsc_config]\nnet-raw = "true"\n' ;;
+  esac
 }
 
 # Where root may not raise a process's rank for the memory killer (no CAP_SYS_RESOURCE), restrict_oom_score_adj lets pods start.
@@ -180,7 +192,7 @@ BinaryName = "$bin/runc"
 Root = "$run/runc"
 EOF
   local name
-  for name in runsc runsc-nonet; do
+  for name in "${handlers[@]}"; do
     cat <<EOF
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.$name]
 runtime_type = "io.containerd.runsc.v1"
@@ -241,7 +253,7 @@ EOF
 
 runtime_manifests() {
   local class
-  for class in runc:runc gvisor:runsc gvisor-nonet:runsc-nonet; do
+  for class in runc:runc gvisor:runsc gvisor-nonet:runsc-nonet gvisor-egress:runsc-egress; do
     [ $class = runc:runc ] || [ -x "$installed/containerd-shim-runsc-v1" ] || continue
     cat <<EOF
 ---

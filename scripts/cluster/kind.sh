@@ -26,8 +26,8 @@ containerdConfigPatches:
   config_path = "/etc/containerd/certs.d"
 EOF
 if [ -x "$installed/containerd-shim-runsc-v1" ]; then
-  for handler in runsc runsc-nonet; do
-    printf 'binary_name = "/usr/local/bin/runsc"\n' >"$cache/$handler.toml"
+  for handler in "${handlers[@]}"; do
+    { printf 'binary_name = "/usr/local/bin/runsc"\n' && runsc_options "$handler"; } >"$cache/$handler.toml"
     for plugin in io.containerd.cri.v1.runtime io.containerd.grpc.v1.cri; do # containerd 2 and 1
       cat >>"$config" <<EOF
   [plugins."$plugin".containerd.runtimes.$handler]
@@ -38,16 +38,16 @@ if [ -x "$installed/containerd-shim-runsc-v1" ]; then
 EOF
     done
   done
-  printf '[runsc_config]\nnetwork = "none"\n' >>"$cache/runsc-nonet.toml"
   cat >>"$config" <<EOF
 nodes:
 - role: control-plane
   extraMounts:
   - {hostPath: $installed/runsc, containerPath: /usr/local/bin/runsc}
   - {hostPath: $installed/containerd-shim-runsc-v1, containerPath: /usr/local/bin/containerd-shim-runsc-v1}
-  - {hostPath: $cache/runsc.toml, containerPath: /etc/containerd/runsc.toml}
-  - {hostPath: $cache/runsc-nonet.toml, containerPath: /etc/containerd/runsc-nonet.toml}
 EOF
+  for handler in "${handlers[@]}"; do
+    echo "  - {hostPath: $cache/$handler.toml, containerPath: /etc/containerd/$handler.toml}" >>"$config"
+  done
 fi
 kind create cluster --name "$name" --config "$config" --kubeconfig "$cache/kubeconfig"
 docker inspect "$name-registry" >/dev/null 2>&1 ||

@@ -12,9 +12,11 @@ import pytest
 import pytest_asyncio
 import yaml
 
+from envfarm.k8s import labels
 from envfarm.k8s.backend import KubernetesBackend
 from envfarm.k8s.client import ApiRefused, ClusterApi
 from envfarm.k8s.config import KubernetesConfig
+from envfarm.toolbox.egress.config import EgressConfig
 from envfarm.toolbox.sandboxes.base import Limits, SandboxSpec
 
 from ..conftest import Cluster
@@ -78,6 +80,12 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     asyncio.run(request("DELETE", f"/api/v1/namespaces/{NAMESPACE}"))
 
 
+@pytest.fixture(scope="session")
+def egress(cluster: Cluster, image: Callable[[str], str]) -> EgressConfig:
+    """What proxies are told, with their image where the cluster's nodes find it."""
+    return EgressConfig(image=cluster.pin(image("egress")))
+
+
 @pytest.fixture
 def config(cluster: Cluster, namespace: str, busybox: str) -> KubernetesConfig:
     """The settings of a farm of the test's own; its node sets so little aside that many pods find room."""
@@ -93,12 +101,14 @@ def config(cluster: Cluster, namespace: str, busybox: str) -> KubernetesConfig:
 
 
 @pytest_asyncio.fixture
-async def open_backend(config: KubernetesConfig) -> AsyncIterator[Open]:
+async def open_backend(config: KubernetesConfig, request: pytest.FixtureRequest) -> AsyncIterator[Open]:
     """Makes back ends; keywords change their settings. At the end nothing of the farm is left."""
     made: list[KubernetesBackend] = []
+    egress = request.getfixturevalue("egress") if "egress" in request.fixturenames else None
 
     def make(**changes: object) -> KubernetesBackend:
-        made.append(KubernetesBackend(config.model_copy(update=changes)))
+        told = changes.pop("egress", egress)
+        made.append(KubernetesBackend(config.model_copy(update=changes), egress=told))  # type: ignore[arg-type]
         return made[-1]
 
     yield make
@@ -106,7 +116,8 @@ async def open_backend(config: KubernetesConfig) -> AsyncIterator[Open]:
     await last.open()
     names = [pod.name for pod in last.pods]
     for pod in last.pods:
-        await last.remove(pod)
+        if labels.OWNER in pod.labels:  # a proxy goes with its sandbox
+            await last.remove(pod)
     for one in [*made, last]:
         for name in names:  # so that sandboxes which a test left let go of their streams
             if one.opened:

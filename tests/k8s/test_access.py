@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import re
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 import yaml
 
+from envfarm.k8s import egress
+from envfarm.k8s.backend import KubernetesBackend
 from envfarm.k8s.config import KubernetesConfig
 from envfarm.k8s.pod import Template, manifest
+from envfarm.k8s.pods import Pod
+from envfarm.toolbox.egress.config import EgressConfig
 from envfarm.toolbox.sandboxes.base import SandboxSpec
 from tests.k8s.kubectl import CONTROL, DEPLOY, SANDBOXES, SERVER, kubectl
 
@@ -105,7 +111,7 @@ def pod(**spec: Any) -> Json:
     """A sandbox's pod as the back end makes it."""
     made = manifest(
         Template.load(DEPLOY / "base/pod.yaml"),
-        KubernetesConfig(runtime_classes={"runc": "", "gvisor": "", "gvisor-nonet": ""}),
+        KubernetesConfig(runtime_classes={"runc": "", "gvisor": "", "gvisor-nonet": "", "gvisor-egress": ""}),
         SandboxSpec(image="envfarm/base:1", **spec),
         name="envfarm-test",
         image="envfarm/base:1",
@@ -113,8 +119,16 @@ def pod(**spec: Any) -> Json:
         labels={},
         annotations={},
         deadline=None,
+        egress=EgressConfig(),
     )
     return copy.deepcopy(made)
+
+
+def proxy() -> Json:
+    """The pod of a sandbox's proxy."""
+    backend = KubernetesBackend(KubernetesConfig(template=DEPLOY / "base/pod.yaml"))
+    sandbox = Pod("envfarm-test", str(uuid.uuid4()), "1", {}, {}, 0.0, "", False, {})
+    return egress.manifest(backend, sandbox, ("example.org",))
 
 
 def refusals(kubeconfig: str, pods: Mapping[str, Json]) -> dict[str, str]:
@@ -130,8 +144,9 @@ def refusals(kubeconfig: str, pods: Mapping[str, Json]) -> dict[str, str]:
 
 
 def test_the_farms_own_pods_are_taken(applied: str) -> None:
-    kinds = [(isolation, network) for isolation in ("runc", "gvisor") for network in ("none", "public")]
+    kinds = itertools.product(("runc", "gvisor"), ("none", "allowlist", "public"))
     pods = {f"{isolation} {network}": pod(isolation=isolation, network=network) for isolation, network in kinds}
+    pods["proxy"] = proxy()
     assert refusals(applied, pods) == {}
 
 
@@ -157,6 +172,7 @@ BREAKOUTS: dict[str, tuple[Callable[[Json], None], str]] = {
     "privileges": (_container({"privileged": True, "allowPrivilegeEscalation": True}), "privileged"),
     "new privileges": (_container({"allowPrivilegeEscalation": True}), "allowPrivilegeEscalation"),
     "the network back": (_container({"capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN"]}}), "capabilities"),
+    "raw packets": (_container({"capabilities": {"drop": ["ALL"], "add": ["NET_RAW"]}}), "capabilities"),
     "mounts": (_container({"capabilities": {"drop": ["ALL"], "add": ["SYS_ADMIN"]}}), "capabilities"),
     "every system call": (_container({"seccompProfile": {"type": "Unconfined"}}), "seccomp"),
     "a sandbox that is called as its cut": (

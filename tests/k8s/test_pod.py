@@ -11,6 +11,7 @@ from envfarm.k8s import labels
 from envfarm.k8s.backend import KubernetesBackend
 from envfarm.k8s.config import KubernetesConfig
 from envfarm.k8s.pod import Template, TemplateError, manifest
+from envfarm.toolbox.egress.config import EgressConfig
 from envfarm.toolbox.errors import SandboxStartError
 from envfarm.toolbox.sandboxes.base import Limits, SandboxSpec
 
@@ -23,6 +24,7 @@ def made(spec: SandboxSpec, template: Template = SHIPPED, **settings: Any) -> di
     pod = manifest(
         template, KubernetesConfig(**settings), spec, name="x", image=spec.image,
         command=["/bin/sh", "-c", "a $(b) $c"], labels={labels.FARM: "f"}, annotations={labels.OWNER: "o"}, deadline=60,
+        egress=EgressConfig(),
     )  # fmt: skip
     return dict(pod)
 
@@ -46,6 +48,7 @@ def changed(old: str, new: str) -> Template:
         ("privileged: false", "privileged: true", r"containers\[0\].securityContext.privileged"),
         ("drop: [ALL]", "drop: []", "securityContext.capabilities.drop"),
         ("add: [CHOWN", "add: [NET_ADMIN, CHOWN", "capabilities.add: NET_ADMIN"),
+        ("add: [CHOWN", "add: [NET_RAW, CHOWN", "capabilities.add: NET_RAW"),
         ("capabilities:\n", "other:\n", "securityContext.capabilities: write a mapping"),
         ("metadata:\n  labels: {}\n  annotations: {}\n", "", "metadata: write a mapping"),
     ],
@@ -108,8 +111,11 @@ def test_the_network_is_cut_by_what_the_isolation_has() -> None:
     assert gvisor["runtimeClassName"] == "gvisor-nonet"
     public = made(SandboxSpec(image="i", isolation="gvisor", network="public"))["spec"]
     assert (public["runtimeClassName"], public["dnsPolicy"]) == ("gvisor", "Default")
-    with pytest.raises(SandboxStartError, match="allowlist"):
-        made(SandboxSpec(image="i", network="allowlist"))
+    for isolation, name in (("runc", None), ("gvisor", "gvisor-egress")):
+        listed = made(SandboxSpec(image="i", isolation=isolation, network="allowlist"))["spec"]
+        assert [one["name"] for one in listed["initContainers"]] == ["cut"]
+        assert listed.get("runtimeClassName") == name
+        assert listed["schedulingGates"]  # until it is known where the proxy is
     with pytest.raises(SandboxStartError, match="runtime_classes: the cluster offers no gvisor"):
         made(SandboxSpec(image="i", isolation="gvisor", network="public"), runtime_classes={"runc": ""})
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
+
+import docker
 import pytest
 
 from envfarm.k8s.backend import KubernetesBackend
 from envfarm.k8s.preflight import preflight
+from envfarm.toolbox.egress.config import EgressConfig
 from envfarm.toolbox.errors import SandboxStartError
 from envfarm.toolbox.sandboxes.base import Isolation, SandboxSpec
 
 from ..conftest import Cluster
 from .conftest import Open
 
+UNCUT = "envfarm-tests/uncut:1"
 NAMES = {"itself", "api", "kubelet", "metadata", "sandbox", "dns", "internet"}
 
 
@@ -28,6 +33,36 @@ async def test_nothing_is_in_reach_of_a_sandbox_without_network(
     findings = await preflight(backend, spec.model_copy(update=changes))
     assert {one.name for one in findings} == NAMES
     assert [one for one in findings if not one.ok] == []
+
+
+@pytest.mark.parametrize("isolation", ["runc", "gvisor"])
+async def test_only_its_proxy_is_in_reach_of_a_sandbox_with_an_allowlist(
+    backend: KubernetesBackend, cluster: Cluster, egress: EgressConfig, spec: SandboxSpec, isolation: Isolation
+) -> None:
+    if isolation == "gvisor" and not cluster.gvisor:
+        pytest.skip("the cluster offers no gVisor")
+    changes = {"network": "allowlist", "isolation": isolation, "image": egress.image}
+    findings = await preflight(backend, spec.model_copy(update=changes))
+    assert {one.name for one in findings} == NAMES | {"proxy"}
+    assert {one.name for one in findings if one.reached} == {"itself", "proxy"}
+    assert [one for one in findings if not one.ok] == []
+
+
+async def test_where_an_allowlist_is_not_kept_none_starts(
+    open_backend: Open, cluster: Cluster, egress: EgressConfig, spec: SandboxSpec, engine: docker.DockerClient
+) -> None:
+    """An image whose programs do nothing stands for every way in which the cut may fail without a word."""
+    route = """RUN mv /bin/ip /bin/real && echo '#!/bin/sh' >/bin/ip && chmod +x /bin/ip"""
+    route += """ && echo 'case "$*" in *get*) exec /bin/real "$@";; esac' >>/bin/ip"""
+    filters = "RUN cd /usr/sbin && for one in ip*tables-*-restore; do ln -sf /bin/true $one; done"
+    recipe = f"FROM {egress.image}\nUSER 0\n{route}\n{filters}\nUSER 65534\n"
+    engine.images.build(fileobj=io.BytesIO(recipe.encode()), tag=UNCUT, network_mode="none", rm=True)
+    backend = open_backend(prove=True, egress=EgressConfig(image=cluster.pin(UNCUT)))
+    wanted = spec.model_copy(update={"network": "allowlist"})
+    with pytest.raises(SandboxStartError, match=r"network allowlist: .*could reach .*kubelet.*kubernetes\.prove"):
+        await backend.start(wanted, owner="tests", lease="own")
+    none = await backend.start(spec.model_copy(update={"network": "none"}), owner="tests", lease="own")
+    await none.close()
 
 
 async def test_what_is_in_reach_is_found(backend: KubernetesBackend, spec: SandboxSpec) -> None:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from envfarm.envs.base import Images, Message, Reward, ScoreContext, Services
+from envfarm.envs.base import NO_SERVICES, Images, Message, Reward, ScoreContext, Services
 from envfarm.orchestrator.farm.core import Core
 from envfarm.orchestrator.farm.farm import Farm
 from envfarm.orchestrator.settings import Settings
@@ -180,7 +180,9 @@ async def open_farm(
     """Starts farms on one database and one back end, and closes them at the end."""
     async with AsyncExitStack() as stack:
 
-        async def start(owner: str = "me", capacity: int = 50, **settings: Any) -> Farm:
+        async def start(
+            owner: str = "me", capacity: int = 50, services: Services = NO_SERVICES, **settings: Any
+        ) -> Farm:
             toolbox = Toolbox(backend, owner=owner, capacity=capacity, queue=20)
             core = Core(
                 store=Store(database),
@@ -190,6 +192,7 @@ async def open_farm(
                 images=ToyImages(),
                 artifacts=Artifacts(tmp_path / "artifacts"),
                 owner=owner,
+                services=services,
                 settings=replace(farm_settings(Settings()), **settings),
             )
             farm = Farm(core)

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from envfarm.k8s.config import KubernetesConfig
 from envfarm.orchestrator.cluster_checks import cluster as examine
 from envfarm.orchestrator.settings import Settings
+from envfarm.toolbox.egress.config import EgressConfig
 
 from ..conftest import Cluster
 
 
-async def test_a_cluster_that_cuts_the_network_is_found_well(cluster: Cluster, tmp_path: Path) -> None:
-    image = cluster.push("envfarm/busybox:1")
-    config = KubernetesConfig(kubeconfig=cluster.kubeconfig, namespace="default", cut_image=image)
-    found = await examine(Settings(data=tmp_path, backend="kubernetes", kubernetes=config))
-    assert [one.check for one in found] == ["cluster", "network none, runc", "network none, gvisor"]
+async def test_a_cluster_that_cuts_the_network_is_found_well(
+    cluster: Cluster, image: Callable[[str], str], tmp_path: Path
+) -> None:
+    small, egress = cluster.push(image("busybox")), EgressConfig(image=cluster.pin(image("egress")))
+    config = KubernetesConfig(kubeconfig=cluster.kubeconfig, namespace="default", cut_image=small)
+    found = await examine(Settings(data=tmp_path, backend="kubernetes", kubernetes=config, egress=egress))
+    cuts = [f"network {network}, {isolation}" for network in ("none", "allowlist") for isolation in ("runc", "gvisor")]
+    assert [one.check for one in found] == ["cluster", *cuts]
     expected = {"ok"} if cluster.gvisor else {"ok", "note"}
     assert {one.state for one in found} == expected, found
 

@@ -155,7 +155,7 @@ class DockerBackend:
 
     def __init__(self, url: str | None = None, *, egress: EgressConfig | None = None) -> None:
         self.api = DockerApi(url)
-        self._egress = egress or EgressConfig()
+        self.egress = egress or EgressConfig()
         self._opened: set[str] = set()  # ways out of sandboxes that are being started
         self._limits_disk = True  # until the engine refuses
 
@@ -168,7 +168,7 @@ class DockerBackend:
         """Start a container. Raises SandboxStartError, BackendUnavailable, ImageError."""
         if spec.network != "allowlist":
             return await self._make(spec, owner, lease, None)
-        egress = await Egress.open(self.api, spec.allowed_hosts, self._egress, owner)
+        egress = await Egress.open(self.api, spec.allowed_hosts, self.egress, owner)
         self._opened.add(egress.name)
         try:
             return await self._make(spec, owner, lease, egress)

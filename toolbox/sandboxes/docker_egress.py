@@ -20,7 +20,7 @@ import docker.errors
 from docker.types import IPAMConfig, IPAMPool, LogConfig
 
 from envfarm.toolbox.egress import proxy
-from envfarm.toolbox.egress.config import EgressConfig
+from envfarm.toolbox.egress.config import EgressConfig, environment
 from envfarm.toolbox.errors import BackendUnavailable, SandboxLost, SandboxStartError
 from envfarm.toolbox.sandboxes.docker_client import DockerApi
 from envfarm.toolbox.sandboxes.docker_stream import DockerStream, attach
@@ -34,7 +34,6 @@ _PREFIX = 29
 _TRIES = 8  # networks, whose addresses are drawn by lot, that may turn out to be taken
 _START = 60.0
 _PAUSE = 0.5  # seconds between two looks at an engine that is away
-_ITSELF = "localhost,127.0.0.1,::1"
 
 
 class Egress:
@@ -146,13 +145,6 @@ class Egress:
             await self._api.call(lambda client: client.api.remove_network(self.name))
         except (SandboxLost, BackendUnavailable):
             return
-
-
-def environment(address: str) -> dict[str, str]:
-    """What programs are told of the proxy, in both spellings."""
-    url = f"http://{address}:{proxy.PORT}"
-    named = {"http_proxy": url, "https_proxy": url, "no_proxy": _ITSELF}
-    return named | {key.upper(): value for key, value in named.items()}
 
 
 async def sweep(api: DockerApi, owner: str, *, used: Collection[str]) -> None:

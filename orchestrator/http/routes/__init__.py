@@ -26,6 +26,8 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/episodes/{id}/fork", episodes.fork, s.EpisodesCreated, body=s.ForkRequest, status=201),
     Route("POST", "/v1/episodes/{id}/finish", episodes.finish, s.EpisodeView, body=s.FinishRequest, status=202),
     Route("POST", "/v1/episodes/{id}/cancel", episodes.cancel, s.EpisodeView),
+    Route("POST", "/v1/episodes/{id}/suspend", episodes.suspend, s.EpisodeView, body=s.SuspendRequest),
+    Route("POST", "/v1/episodes/{id}/resume", episodes.resume, s.EpisodeView, body=s.ResumeRequest),
     Route("GET", "/v1/episodes/{id}/reward", episodes.reward, s.RewardView, query=q.Wait),
     Route("GET", "/v1/episodes/{id}/artifacts", episodes.artifacts, Page[s.ArtifactView], query=q.Paged),
     Route("GET", "/v1/groups/{group}", runs.group, s.GroupView, query=q.Group),

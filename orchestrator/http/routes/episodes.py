@@ -13,7 +13,9 @@ from envfarm.orchestrator.schemas.episodes import (
     EpisodeView,
     FinishRequest,
     ForkRequest,
+    ResumeRequest,
     RewardView,
+    SuspendRequest,
 )
 
 
@@ -59,6 +61,16 @@ async def finish(request: Request[Nothing, FinishRequest]) -> EpisodeView:
 async def cancel(request: Request[Nothing, Nothing]) -> EpisodeView:
     """End an episode at once, without a score."""
     return await request.farm.cancel(await request.episode())
+
+
+async def suspend(request: Request[Nothing, SuspendRequest]) -> EpisodeView:
+    """Let an episode rest with its sandbox until it is resumed."""
+    return await request.farm.suspend(await request.episode(), request.body)
+
+
+async def resume(request: Request[Nothing, ResumeRequest]) -> EpisodeView:
+    """Let a suspended episode go on."""
+    return await request.farm.resume(await request.episode(), request.body)
 
 
 async def reward(request: Request[Wait, Nothing]) -> RewardView:

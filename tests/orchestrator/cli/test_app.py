@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
 
 import envfarm
 from envfarm.orchestrator.cli import UNABLE, WRONG_INPUT, code
+from envfarm.orchestrator.cli.app import app
 from envfarm.toolbox.errors import BackendUnavailable, FarmFull, ImageError, NotFound, TaskError
 
 
@@ -18,6 +22,22 @@ def test_help_names_every_command(cli: Any) -> None:
     for command in ("serve", "tasks", "run", "episodes", "replay", "shell", "doctor", "bench", "config"):
         assert command in shown
     assert cli("--version").stdout.strip() == envfarm.__version__
+
+
+def _paths(command: Any, *words: str) -> Iterator[tuple[str, ...]]:
+    """The words of a command and of all below it."""
+    yield words
+    for name, below in getattr(command, "commands", {}).items():
+        yield from _paths(below, *words, name)
+
+
+def test_every_command_explains_itself() -> None:
+    paths = list(_paths(get_command(app)))
+    assert ("tasks", "push") in paths
+    for words in paths:
+        done = CliRunner().invoke(app, [*words, "--help"])
+        assert (done.exit_code, done.exception) == (0, None), words
+        assert "Usage:" in done.stdout
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -119,6 +119,19 @@ async def test_a_reward_is_pending_until_it_is_there(api: Api) -> None:
     assert (reward["status"], reward["value"]) == ("pending", None)
 
 
+async def test_suspend_and_resume(api: Api) -> None:
+    id = await api.running()
+    suspended = await api.post(f"/v1/episodes/{id}/suspend", {"ttl_s": 60})
+    assert suspended.json["suspended_until"] == suspended.json["lease_expires_at"]
+    refused = await api.post(f"/v1/episodes/{id}/suspend", {"ttl_s": -1})
+    assert (refused.status, "ttl_s" in refused.json["error"]["message"]) == (400, True)
+    step = {"step_id": "1", "calls": []}
+    assert (await api.post(f"/v1/episodes/{id}/steps", step)).status == 409
+    resumed = await api.post(f"/v1/episodes/{id}/resume", {"policy_version": "step-9"})
+    assert (resumed.json["suspended_until"], resumed.json["policy_version"]) == (None, "step-9")
+    assert (await api.post(f"/v1/episodes/{id}/steps", step)).status == 200
+
+
 async def test_cancel_and_delete(api: Api, backend: Any) -> None:
     id = await api.running()
     assert (await api.post(f"/v1/episodes/{id}/cancel")).json["state"] == "cancelled"

@@ -93,12 +93,44 @@ async def test_a_group_comes_as_it_is_ready(api: Api) -> None:
 
 
 async def test_leases_are_renewed_in_the_background(api: Api) -> None:
-    async with Farm(api.url, run="short", heartbeat=0.1) as farm:
-        await farm.put_run("short", lease_s=1.0)
+    async with Farm(api.url, run="short") as farm:
+        await farm.put_run("short", lease_s=0.6)
         async with farm.episode("toy/one") as episode:
+            assert episode.view.lease_s == 0.6
             await episode.ready()
-            await asyncio.sleep(2.0)  # twice its lease, with no call about it
+            await asyncio.sleep(1.2)  # twice its lease, with no call about it
             assert (await api.get("/v1/episodes?run=short")).json["items"][0]["state"] == "running"
+
+
+async def test_it_rests_and_goes_on_under_another_policy(api: Api) -> None:
+    async with Farm(api.url) as farm, farm.episode("toy/one", policy_version="v1") as episode:
+        await episode.step(WRITE)
+        await episode.suspend(300)
+        assert episode.view.suspended_until is not None
+        with pytest.raises(Conflict, match="suspended"):
+            await episode.step(WRITE)
+        await episode.resume("v2")
+        await episode.step(WRITE)
+        assert (await episode.reward()).policy_version == "v2"
+
+
+async def test_a_fork_that_did_not_work_can_be_asked_for_otherwise(api: Api, backend: Any) -> None:
+    async with Farm(api.url) as farm, farm.episode("toy/one") as episode:
+        with pytest.raises(Refused):
+            await farm.fork(episode, 1000)
+        await episode.ready()
+        assert len(await farm.fork(episode, 2)) == 2
+
+
+async def test_tasks_are_drawn_by_how_they_went(api: Api) -> None:
+    async with Farm(api.url) as farm:
+        async with farm.episode("toy/one") as episode:
+            await episode.step(WRITE)
+            assert (await episode.reward()).value == 1.0
+        [drawn] = await farm.sample(1, dataset="toy", pass_rate=[0.5, 1.0], new=0)
+        assert (drawn.task, drawn.attempts, drawn.pass_rate) == ("toy/one", 1, 1.0)
+        with pytest.raises(Refused, match="pass_rate"):
+            await farm.sample(1, pass_rate=[1.0, 0.5])
 
 
 async def test_another_server_is_asked_where_one_is_away_or_a_stranger(api: Api, unused_tcp_port: int) -> None:

@@ -218,6 +218,7 @@ async def test_an_older_database_is_migrated_with_what_it_holds(database: str) -
     await first.open()
     older = ["episodes ADD COLUMN priority INTEGER DEFAULT 0 NOT NULL", "episodes DROP COLUMN fork_of"]
     older += ["steps DROP COLUMN state"]
+    older += [f"episodes DROP COLUMN {name}" for name in ("rested_s", "suspended_at", "suspended_until")]
     older += [f"servers DROP COLUMN {name}" for name in ("url", "place", "term", "left_at")]
     for change in older:
         await first.write(Change(rows=[(text(f"ALTER TABLE {change}"), {})]))
@@ -232,7 +233,7 @@ async def test_an_older_database_is_migrated_with_what_it_holds(database: str) -
     second = Store(database)
     await second.open()
     [kept] = await second.rows(select(tables.episodes))
-    assert (kept.id, kept.limits, kept.fork_of) == ("ep-1", "{}", None)
+    assert (kept.id, kept.limits, kept.fork_of, kept.rested_s) == ("ep-1", "{}", None, 0.0)
     [server] = await second.rows(select(tables.servers))
     assert (server.id, server.term, server.url, server.left_at) == ("me", 0, None, None)
     async with second.read() as connection:

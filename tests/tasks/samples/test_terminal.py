@@ -3,36 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
-from uuid import uuid4
+from collections.abc import Sequence
 
 import pytest
 
 from envfarm.orchestrator import policies
 from envfarm.orchestrator.play import Player
 from envfarm.orchestrator.schemas.episodes import Call
-from envfarm.orchestrator.settings import BASE_IMAGES
-from envfarm.tasks.images import TaskImages
 from envfarm.tasks.registry import Registry, samples
 from envfarm.tasks.spec import Task
-from envfarm.toolbox.artifacts import Artifacts
-from envfarm.toolbox.sandboxes.docker import DockerBackend
-from envfarm.toolbox.sandboxes.docker_images import DockerImages
 
 TASKS = Registry([samples() / "terminal"])
 AT_ONCE = 3
-
-
-@pytest.fixture
-async def player(tmp_path: Path, docker_base: str) -> AsyncIterator[Player]:
-    owner = f"tests-{uuid4().hex[:12]}"
-    backend = DockerBackend()
-    builder = DockerImages(remap=BASE_IMAGES, logs=tmp_path / "builds")
-    yield Player(backend, TaskImages(builder), Artifacts(tmp_path / "artifacts"), owner=owner)
-    await builder.close()
-    assert await backend.find(owner) == []
-    await backend.close()
 
 
 @pytest.mark.parametrize("id", TASKS.ids())

@@ -3,25 +3,73 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
+import ipaddress
+import os
+import socket
 import subprocess
+import sys
+import time
 import uuid
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 
 import docker
 import pytest
 import pytest_asyncio
 
-from envfarm.toolbox.egress.config import EgressConfig
+from envfarm.k8s.config import KubernetesConfig
 from envfarm.toolbox.errors import ForkUnsupported, SandboxLost
-from envfarm.toolbox.sandboxes.base import Isolation, Limits, Sandbox, SandboxSpec
-from envfarm.toolbox.sandboxes.docker import DockerBackend, DockerSandbox
-from envfarm.toolbox.sandboxes.docker_egress import EGRESS, EGRESS_OWNER
+from envfarm.toolbox.sandboxes.base import Isolation, Sandbox
+
+from ...conftest import Cluster
+from .ways import InCluster, OnEngine, Place, World, opened
 
 OWNER = f"tests-egress-{uuid.uuid4().hex[:12]}"
-CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 3)"
+_ROOTS = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
+PLACES = ["docker", "docker-gvisor", "kubernetes", "kubernetes-gvisor"]
+# To each host and port, by routes and without: a socket that is bound to a device takes everybody for a neighbour.
+CONNECT = """
+import socket, sys, threading
+def call(host, port, device):
+    with socket.socket() as wire:
+        wire.settimeout(3)
+        try:
+            if device:
+                wire.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+            wire.connect((host, int(port)))
+            print(host, port, device, "connected")
+        except OSError as error:
+            print(host, port, device, error.strerror or error)
+devices = ["-", *(name for _, name in socket.if_nameindex() if name != "lo")]
+for device in devices:
+    for host, port in zip(sys.argv[1::2], sys.argv[2::2]):
+        threading.Thread(target=call, args=(host, port, device.strip("-"))).start()
+"""
+# Datagrams to the same port of everybody: of this machine, of all on the network, of a group.
+SHOUT = """
+import socket, sys
+for device in ["", *(name for _, name in socket.if_nameindex() if name != "lo")]:
+    for host in [sys.argv[1], "255.255.255.255", "224.0.0.1", "10.213.255.255"]:
+        with socket.socket(type=socket.SOCK_DGRAM) as wire:
+            wire.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            try:
+                if device:
+                    wire.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+                wire.sendto(f"to {host} by {device}".encode(), (host, int(sys.argv[2])))
+            except OSError:
+                pass
+print("done")
+"""
+# A default route by way of an address, as `ip route add` asks the kernel for it.
+ROUTE = """
+import os, socket, struct, sys
+body = struct.pack("BBBBBBBBI", 2, 0, 0, 0, 254, 3, 0, 1, 0)
+body += struct.pack("HH4s", 8, 5, socket.inet_aton(sys.argv[1]))
+body += struct.pack("HHi", 8, 4, socket.if_nametoindex("eth0"))
+wire = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+wire.send(struct.pack("IHHII", 16 + len(body), 24, 0x605, 1, 0) + body)
+print(os.strerror(-struct.unpack("i", wire.recv(4096)[16:20])[0]))
+"""
 # What curl would not send: raw bytes to the proxy that the environment names.
 RAW = """
 import os, socket, sys
@@ -48,93 +96,105 @@ with context.wrap_socket(wire, server_hostname=name or None) as tls:
 """
 
 
-@dataclass(frozen=True)
-class World:
-    """A server on this machine that stands for the host on the list, and for all others."""
-
-    address: str
-    plain: int
-    tls: int
-
-
 @pytest.fixture(scope="module")
 def isolations(engine: docker.DockerClient) -> set[str]:
     """What the engine offers."""
     return {"runc"} | ({"gvisor"} if "runsc" in (engine.info().get("Runtimes") or {}) else set())
 
 
-def _certificate(folder: Path) -> None:
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=listed.test",
-         "-keyout", folder / "key", "-out", folder / "cert"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=PLACES)
+async def place(
+    request: pytest.FixtureRequest,
+    image: Callable[[str], str],
+    isolations: set[str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Place]:
+    """Where this round of the suite is tried."""
+    isolation: Isolation = "gvisor" if request.param.endswith("gvisor") else "runc"
+    folder = tmp_path_factory.mktemp("tls")
+    base, proxy = image("base"), image("egress")
+    if request.param.startswith("docker"):
+        if isolation not in isolations:
+            pytest.skip("the engine offers no gVisor")
+        address = await OnEngine.address()
+        make: Callable[[World], Place] = lambda world: OnEngine(OWNER, base, isolation, world, proxy)  # noqa: E731
+    else:
+        cluster: Cluster = request.getfixturevalue("cluster")
+        if isolation == "gvisor" and not cluster.gvisor:
+            pytest.skip("the cluster offers no gVisor")
+        node = cluster.kubectl("get", "nodes", "-o", "jsonpath={.items[0].status.addresses[0].address}")
+        address = InCluster.address(node)
+        config = KubernetesConfig(
+            kubeconfig=cluster.kubeconfig,
+            namespace="default",
+            farm=f"{OWNER}-{isolation}",
+            cpu_requests=0.01,
+            memory_requests=0.1,
+            prove=False,  # what a preflight says has tests of its own
+        )
+        pushed, pinned = cluster.push(base), cluster.pin(proxy)
+        make = lambda world: InCluster(OWNER, pushed, isolation, world, config, pinned)  # noqa: E731
+    async with opened(address, folder) as world:
+        made = make(world)
+        yield made
+        await made.backend.reap(OWNER, keep=[])
+        await made.backend.close()
+
+
+@pytest.fixture(scope="module")
+def world(place: Place) -> World:
+    """The hosts of the place."""
+    return place.world
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    """Answers each request with its head, over HTTP and over TLS, where the proxies' network ends on this machine."""
-    backend = DockerBackend()
-    network = await backend.api.network()
-    about = await backend.api.call(lambda client: client.api.inspect_network(network))
-    await backend.close()
-    address = about["IPAM"]["Config"][0]["Gateway"]
-    folder: Path = tmp_path_factory.mktemp("tls")
-    await asyncio.to_thread(_certificate, folder)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "cert", folder / "key")
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-            writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nserver saw " + head)
-            await writer.drain()
-            late = await reader.read(1000) if b"x-wait" in head else b""
-            writer.write(b"then " + late)
-        except (OSError, EOFError):
-            pass
-        finally:
-            writer.close()
-
-    plain = await asyncio.start_server(answer, address, 0)
-    tls = await asyncio.start_server(answer, address, 0, ssl=context)
-    yield World(address, plain.sockets[0].getsockname()[1], tls.sockets[0].getsockname()[1])
-    plain.close()
-    tls.close()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def backend(world: World, image: object) -> AsyncIterator[DockerBackend]:
-    """An engine whose proxies find the test's hosts."""
-    assert callable(image)
-    hosts = {"listed.test": world.address, "other.test": world.address, "meta.test": "169.254.169.254"}
-    config = EgressConfig(image=image("egress"), private=(f"{world.address}/32",), hosts=hosts)  # type: ignore[arg-type]
-    made = DockerBackend(egress=config)
-    yield made
-    await made.reap(OWNER, keep=[])
-    await made.close()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["runc", "gvisor"])
-async def sandbox(
-    request: pytest.FixtureRequest, backend: DockerBackend, world: World, docker_base: str, isolations: set[str]
-) -> AsyncIterator[Sandbox]:
+async def sandbox(place: Place) -> AsyncIterator[Sandbox]:
     """A sandbox that may reach one host."""
-    if request.param not in isolations:
-        pytest.skip("the engine offers no gVisor")
-    started = await backend.start(spec(world, docker_base, request.param), owner=OWNER, lease="egress")
+    started = await place.start("egress")
     yield started
     await started.close()
 
 
-def spec(world: World, image: str, isolation: Isolation = "runc") -> SandboxSpec:
-    """A sandbox with a list."""
-    hosts = (f"listed.test:{world.plain}", f"listed.test:{world.tls}", "meta.test")
-    limits = Limits(cpus=1, memory_mb=256, pids=64)
-    return SandboxSpec(image=image, isolation=isolation, network="allowlist", allowed_hosts=hosts, limits=limits)
+def _ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, env=_ROOTS)
 
 
-async def python(sandbox: Sandbox, program: str, *arguments: str) -> str:
+@contextmanager
+def beyond() -> Iterator[tuple[str, int]]:
+    """A server behind this machine, as the internet is: in a network namespace that it forwards to."""
+    name, near, far = f"egress-{OWNER[-12:]}", f"eg0{OWNER[-8:]}", f"eg1{OWNER[-8:]}"
+    host, port = "198.51.100.2", 8000
+    _ip("netns", "add", name)
+    try:
+        _ip("link", "add", near, "type", "veth", "peer", "name", far, "netns", name)
+        _ip("address", "add", "198.51.100.1/30", "dev", near)
+        _ip("link", "set", near, "up")
+        _ip("-n", name, "address", "add", f"{host}/30", "dev", far)
+        _ip("-n", name, "link", "set", far, "up")
+        _ip("-n", name, "route", "add", "default", "via", "198.51.100.1")
+        serve = [sys.executable, "-m", "http.server", str(port), "--bind", host]
+        server = subprocess.Popen(["ip", "netns", "exec", name, *serve], env=_ROOTS, stderr=subprocess.DEVNULL)
+        try:
+            while not _answers(host, port):
+                assert server.poll() is None
+                time.sleep(0.05)
+            yield host, port
+        finally:
+            server.kill()
+            server.wait()
+    finally:
+        _ip("netns", "delete", name)
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+async def python(sandbox: Sandbox, program: str, *arguments: object) -> str:
     """What a program prints, both streams."""
     await sandbox.write("/tmp/program.py", program.encode())
     words = " ".join(f"'{word}'" for word in arguments)
@@ -196,84 +256,83 @@ async def test_tls_is_for_the_host_that_was_asked_for(sandbox: Sandbox, world: W
     assert "server saw" not in said
 
 
-async def test_nothing_is_reached_without_the_proxy(
-    sandbox: Sandbox, backend: DockerBackend, world: World, docker_base: str
-) -> None:
-    about = await backend.api.call(lambda client: client.api.inspect_container(sandbox.id))
-    (own,) = about["NetworkSettings"]["Networks"].values()
-    prefix, _, last = own["IPAddress"].rpartition(".")
-    peer = await backend.start(spec(world, docker_base), owner=OWNER, lease="peer")
-    other = await backend.api.call(lambda client: client.api.inspect_container(peer.id))
-    (theirs,) = other["NetworkSettings"]["Networks"].values()
-    way = await backend.api.call(lambda client: client.api.inspect_container(about["Config"]["Labels"][EGRESS]))
-    outside = [net["IPAddress"] for name, net in way["NetworkSettings"]["Networks"].items() if name != EGRESS]
-    gateway = f"{prefix}.{(int(last) & ~7) + 1}"
-    targets = [
-        (world.address, world.plain),
-        (gateway, 22),
-        (theirs["IPAddress"], 9),
-        ("169.254.169.254", 80),
-        ("1.1.1.1", 443),
-    ]
-    targets += [(address, 3128) for address in outside if not address.startswith(prefix)]
-    calls = [f"python3 -c '{CONNECT}' {host} {port} 2>&1 | tail -1 &" for host, port in targets]
-    said = (await sandbox.run("\n".join([*calls, "wait"]), timeout=60)).stdout.decode().splitlines()
+async def test_nothing_is_reached_without_the_proxy(sandbox: Sandbox, place: Place, world: World) -> None:
+    peer = await place.start("peer")
+    targets = [(world.address, world.plain), ("169.254.169.254", 80), ("1.1.1.1", 443)]
+    targets += await place.targets(sandbox, peer)
+    said = (await python(sandbox, CONNECT, *(word for target in targets for word in target))).splitlines()
     await peer.close()
-    assert len(said) == len(targets), said  # each one failed, and says how
-    assert not any("refused" in line.lower() for line in said), said
+    assert len(said) == 2 * len(targets), said  # each one failed, and says how
+    assert not [line for line in said if "refused" in line.lower() or "connected" in line], said
 
 
-async def test_names_datagrams_and_raw_packets_lead_nowhere(sandbox: Sandbox) -> None:
+async def test_names_datagrams_and_raw_packets_lead_nowhere(sandbox: Sandbox, place: Place, world: World) -> None:
     dns = await sandbox.run("timeout 4 getent hosts deb.debian.org; timeout 4 getent hosts listed.test")
     assert dns.stdout == b""
     raw = await sandbox.run("python3 -c 'import socket; socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)' 2>&1")
     assert b"not permitted" in raw.stdout
-    ask = (
-        "import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.settimeout(2); "
-        's.sendto(bytes.fromhex("00010100000100000000000003646562036f72670000010001"), ("8.8.8.8", 53)); '
-        "print(s.recv(99))"
-    )
-    assert b"b'" not in (await sandbox.run(f"python3 -c '{ask}' 2>&1")).stdout.splitlines()[-1][:2]
+    assert await python(sandbox, SHOUT, world.address, world.udp) == "done\n"
+    heard = await world.settled()
+    if isinstance(place, OnEngine):  # whose machine hears what is called out to all, and has no way to answer
+        heard = [one for one in heard if not one.startswith((b"to 255.255.255.255", b"to 224.0.0.1"))]
+    assert heard == []
 
 
-async def test_it_lives_through_a_restart_of_the_farm(sandbox: Sandbox, backend: DockerBackend, world: World) -> None:
-    again = DockerBackend()
+async def test_root_can_change_no_route_and_no_interface(sandbox: Sandbox, world: World) -> None:
+    assert "not permitted" in await python(sandbox, ROUTE, world.address)
+    assert "connected" not in await python(sandbox, CONNECT, world.address, world.plain)
+
+
+async def test_it_lives_through_a_restart_of_the_farm(sandbox: Sandbox, place: Place, world: World) -> None:
+    again = place.another()
     taken = await again.attach(sandbox.id)
     assert b"server saw" in (await taken.run(f"curl -sS http://listed.test:{world.plain}/")).stdout
     await taken.detach()
     await again.close()
 
 
-async def test_a_fork_is_refused(sandbox: Sandbox) -> None:
-    with pytest.raises(ForkUnsupported, match="allowlist"):
+async def test_a_fork_is_refused(sandbox: Sandbox, place: Place) -> None:
+    with pytest.raises(ForkUnsupported, match="allowlist" if isinstance(place, OnEngine) else "Docker"):
         await sandbox.fork(["one"])
 
 
-async def test_a_dead_proxy_is_a_fault_of_the_farm(backend: DockerBackend, world: World, docker_base: str) -> None:
-    started = await backend.start(spec(world, docker_base), owner=OWNER, lease="dead")
-    assert isinstance(started, DockerSandbox)
-    assert started.egress is not None
-    name = started.egress.name
+async def test_a_dead_proxy_is_a_fault_of_the_farm(place: Place) -> None:
+    started = await place.start("dead")
     running = asyncio.create_task(started.run("sleep 60", timeout=90))
-    await backend.api.call(lambda client: client.api.kill(name))
-    with pytest.raises(SandboxLost, match="egress proxy died") as caught:
+    await place.kill(started)
+    with pytest.raises(SandboxLost, match=r"egress proxy (died|is gone)") as caught:
         await running
     assert caught.value.cause == "egress"
     await started.close()
 
 
-async def test_nothing_is_left(backend: DockerBackend, world: World, docker_base: str) -> None:
-    kept = await backend.start(spec(world, docker_base), owner=OWNER, lease="kept")
-    left = await backend.start(spec(world, docker_base), owner=OWNER, lease="left")
+async def test_nothing_is_left(place: Place, world: World) -> None:
+    kept, left = await place.start("kept"), await place.start("left")
     await left.detach()  # as a farm that was killed
-    others = {one.id for one in await backend.find(OWNER)} - {left.id}
-    assert await backend.reap(OWNER, keep=others) == [left.id]
+    others = {one.id for one in await place.backend.find(OWNER)} - {left.id}
+    assert await place.backend.reap(OWNER, keep=others) == [left.id]
     assert b"server saw" in (await kept.run(f"curl -sS http://listed.test:{world.plain}/")).stdout
     await kept.close()
-    filters = {"label": f"{EGRESS_OWNER}={OWNER}"}
-    assert isinstance(left, DockerSandbox)
-    assert left.egress is not None
-    assert isinstance(kept, DockerSandbox)
-    assert kept.egress is not None
-    there = {one["Name"] for one in await backend.api.call(lambda client: client.api.networks(filters=filters))}
-    assert there.isdisjoint({left.egress.name, kept.egress.name})
+    assert await place.gone(left)
+    assert await place.gone(kept)
+
+
+async def test_the_flag_internal_of_the_engines_network_is_a_wall_by_itself(
+    sandbox: Sandbox, place: Place, engine: docker.DockerClient
+) -> None:
+    """With the other wall down: this machine gets the address that the network would be routed by."""
+    if not isinstance(place, OnEngine) or os.geteuid() != 0:
+        pytest.skip("a Docker engine of this machine, and root")
+    network = engine.networks.get(place.way(sandbox))
+    assert network.id is not None
+    subnet = ipaddress.ip_network(network.attrs["IPAM"]["Config"][0]["Subnet"])
+    here = f"{subnet[1]}/{subnet.prefixlen}", "dev", f"br-{network.id[:12]}"
+    _ip("address", "add", *here)
+    try:
+        with beyond() as (host, port):
+            said = await python(sandbox, CONNECT, subnet[1], 9, host, port)
+    finally:
+        _ip("address", "del", *here)
+    answers = {line.split()[0]: line for line in said.splitlines()}
+    assert "refused" in answers[str(subnet[1])]  # by this machine: the other wall is down
+    assert not [line for line in said.splitlines() if line.startswith(host) and "connected" in line], said
