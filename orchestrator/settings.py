@@ -122,6 +122,9 @@ class Settings(BaseSettings):
             description="bearer tokens that the server takes, `TOKEN` or `TOKEN:RUN` for one run only; none: no check",
         )
     )
+    dialects: Annotated[tuple[Literal["mcp"], ...], NoDecode, BeforeValidator(_items)] = Field(
+        (), description="protocols besides `/v1` that the server speaks: `mcp`"
+    )
     advertise: Annotated[str | None, AfterValidator(_server)] = Field(
         None, description="URL at which the other servers of the database reach this one; none: they answer 421"
     )

@@ -6,9 +6,12 @@ import json
 import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from aiohttp import web
 
+from envfarm.orchestrator.dialects.mcp import TURNS
+from envfarm.orchestrator.dialects.table import DIALECTS
 from envfarm.orchestrator.http.auth import Auth
 from envfarm.orchestrator.http.boundary import AUTH, FARM, METRICS, boundary, endpoint
 from envfarm.orchestrator.http.forwarding import FORWARDER, Forwarder
@@ -22,18 +25,22 @@ if TYPE_CHECKING:
     from envfarm.orchestrator.farm.farm import Farm
 
 
-def make_app(farm: Farm, *, body_limit: int, tokens: Sequence[str] = ()) -> web.Application:
+def make_app(
+    farm: Farm, *, body_limit: int, tokens: Sequence[str] = (), dialects: Sequence[str] = ()
+) -> web.Application:
     """The application over a farm that somebody else starts and closes.
 
     `body_limit` is in bytes. Tokens are `TOKEN`, or `TOKEN:RUN` for one run only; without any, only this machine is
-    answered.
+    answered. `dialects` are those of the table.
     """
     app = web.Application(middlewares=[boundary], client_max_size=body_limit)
     app[FARM] = farm
     app[AUTH] = Auth(tokens)
     app[METRICS] = Metrics(farm.toolbox.stats, farm.counts)
     app[STREAMS] = set()
-    doc = document(ROUTES)
+    app[TURNS] = WeakValueDictionary()
+    routes = [*ROUTES, *(route for name in dialects for route in DIALECTS[name])]
+    doc = document(routes)
     app[OPENAPI] = json.dumps(doc).encode()
     app[PAGE] = page(doc)
     app[IN_FLIGHT] = InFlight()
@@ -41,7 +48,7 @@ def make_app(farm: Farm, *, body_limit: int, tokens: Sequence[str] = ()) -> web.
     app.cleanup_ctx.append(app[FORWARDER].life)
     app.on_shutdown.extend((shut_down, app[IN_FLIGHT].end))
     app.router.add_get("/", _home)
-    for route in ROUTES:
+    for route in routes:
         app.router.add_route(route.method, route.path, endpoint(route))
     return app
 

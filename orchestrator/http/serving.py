@@ -59,7 +59,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(_listen(settings.host, settings.port))
         farm = await stack.enter_async_context(open_farm(settings))
-        runner = make_runner(make_app(farm, tokens=tokens, body_limit=settings.body_limit))
+        runner = make_runner(make_app(farm, tokens=tokens, body_limit=settings.body_limit, dialects=settings.dialects))
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         await web.SockSite(runner, listener).start()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import TypeVar
 
 from aiohttp import web
 
 from envfarm.orchestrator.schemas.episodes import Event
+
+T = TypeVar("T")
 
 STREAMS: web.AppKey[set[asyncio.Task[None]]] = web.AppKey("streams")
 _PING = 15.0  # seconds between signs of life, so that proxies and we notice a dead peer
@@ -18,13 +21,15 @@ _HEADERS = {
 }
 
 
-async def stream(http: web.Request, events: AsyncIterator[Event]) -> web.StreamResponse:
-    """Send events until the client leaves or the server shuts down."""
+async def stream(
+    http: web.Request, events: AsyncIterator[T], *, encode: Callable[[T], bytes], head: bytes = b""
+) -> web.StreamResponse:
+    """Send events until they end, the client leaves or the server shuts down."""
     response = web.StreamResponse(headers=_HEADERS)
     await response.prepare(http)
-    await response.write(b"retry: 1000\n\n")
+    await response.write(head)
     # A task of its own: shutting down cancels it and not the request, whose answer then ends properly.
-    task = asyncio.create_task(_pump(response, events))
+    task = asyncio.create_task(_pump(response, events, encode))
     http.app[STREAMS].add(task)
     try:
         await asyncio.wait([task])
@@ -47,8 +52,8 @@ def encode(event: Event) -> bytes:
     return f"id: {event.id}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n".encode()
 
 
-async def _pump(response: web.StreamResponse, events: AsyncIterator[Event]) -> None:
-    upcoming: asyncio.Future[Event] | None = None
+async def _pump(response: web.StreamResponse, events: AsyncIterator[T], encode: Callable[[T], bytes]) -> None:
+    upcoming: asyncio.Future[T] | None = None
     try:
         while True:
             upcoming = upcoming or asyncio.ensure_future(anext(events))

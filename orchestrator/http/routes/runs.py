@@ -13,7 +13,7 @@ from envfarm.orchestrator.errors import Forbidden, Moving
 from envfarm.orchestrator.http.boundary import Nothing, Request
 from envfarm.orchestrator.http.forwarding import FORWARDER, HOP
 from envfarm.orchestrator.http.routes.queries import Events, Group, Rewards
-from envfarm.orchestrator.http.sse import stream
+from envfarm.orchestrator.http.sse import encode, stream
 from envfarm.orchestrator.schemas.base import Name
 from envfarm.orchestrator.schemas.episodes import GroupView, RewardsView
 from envfarm.orchestrator.schemas.runs import LeaseRequest, LeaseView, RunRequest, RunView
@@ -111,4 +111,6 @@ async def events(request: Request[Events, Nothing]) -> web.StreamResponse:
         if not (last.isascii() and last.isdigit()) or len(last) > 18:
             raise BadRequest(f"Last-Event-ID: expected the id of an event, not {last[:80]!r}")
         after = int(last)
-    return await stream(request.http, request.farm.events(run=request.run(request.query.run), after=after))
+    return await stream(
+        request.http, request.farm.events(run=request.run(request.query.run), after=after), encode=encode
+    )

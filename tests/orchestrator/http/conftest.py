@@ -94,10 +94,11 @@ async def serve() -> AsyncIterator[Serve]:
             *,
             token: str | None = None,
             tokens: Sequence[str] = (),
+            dialects: Sequence[str] = (),
             body_limit: int = Settings().body_limit,
             port: int = 0,
         ) -> Api:
-            runner = make_runner(make_app(farm, body_limit=body_limit, tokens=tokens))
+            runner = make_runner(make_app(farm, body_limit=body_limit, tokens=tokens, dialects=dialects))
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             site = web.TCPSite(runner, "127.0.0.1", port)
@@ -122,10 +123,17 @@ Join = Callable[..., Awaitable[tuple[Farm, Api]]]
 async def join(open_farm: Callable[..., Awaitable[Farm]], serve: Serve) -> Join:
     """Starts servers of one farm, which reach each other."""
 
-    async def start(owner: str, *, tokens: Sequence[str] = (), token: str | None = None, **settings: Any) -> Any:
+    async def start(
+        owner: str,
+        *,
+        tokens: Sequence[str] = (),
+        token: str | None = None,
+        dialects: Sequence[str] = (),
+        **settings: Any,
+    ) -> Any:
         port = free_port()
         farm = await open_farm(owner, advertise=f"http://127.0.0.1:{port}", **settings)
-        return farm, await serve(farm, port=port, tokens=tokens, token=token)
+        return farm, await serve(farm, port=port, tokens=tokens, token=token, dialects=dialects)
 
     return start
 

@@ -1,0 +1,1 @@
+"""Dialects: facades that translate protocols which trainers and agents know already onto what `/v1` offers."""
