@@ -22,14 +22,20 @@ FILM = "ffmpeg -v error -f lavfi -i testsrc=duration=1:size=320x180:rate=10 -c:v
 HOSTILE = "echo '<img src=x onerror=\"document.title=1\"><script>document.title=2</script>'"
 LOOK = """
 import json, sys
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Error, sync_playwright
 
 with sync_playwright() as playwright:
     browser = playwright.chromium.launch(executable_path="/usr/bin/chromium-headless-shell", args=["--no-sandbox"])
     page, seen = browser.new_page(), {"complaints": []}
     page.on("console", lambda said: seen["complaints"].append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: seen["complaints"].append(str(error)))
-    page.goto(sys.argv[1])
+    for _ in range(9):  # Docker makes networks meanwhile, and Chromium then lets go of what it loads
+        try:
+            page.goto(sys.argv[1])
+            break
+        except Error as error:
+            if "ERR_NETWORK_CHANGED" not in str(error):
+                raise
     if sys.argv[2:]:
         page.get_by_label("Token").fill(sys.argv[2])
         page.get_by_role("button", name="Show", exact=True).click()
