@@ -89,6 +89,7 @@ class Task(View):
     language: str | None = None
     description: str = ""
     digest: str
+    full_mark: float = 1.0
     instruction: str | None = None
 
 

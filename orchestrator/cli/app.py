@@ -15,6 +15,7 @@ from envfarm.orchestrator.cli import (
     episodes,
     questions,
     replay,
+    rollout,
     run,
     serve,
     shell,
@@ -51,6 +52,7 @@ app.add_typer(episodes.app, name="episodes")
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(questions.app, name="questions")
 app.command()(run.run)
+app.command()(rollout.rollout)
 app.command()(replay.replay)
 app.command()(shell.shell)
 app.command()(bench.bench)

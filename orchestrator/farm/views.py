@@ -103,6 +103,7 @@ def task_view(task: Task, *, whole: bool = False) -> TaskView:
         language=task.config.envfarm.language,
         description=task.config.task.description,
         digest=task.digest,
+        full_mark=task.config.envfarm.full_mark,
         instruction=task.instruction if whole else None,
     )
 

@@ -21,6 +21,7 @@ class TaskView(ViewModel):
     language: str | None = None
     description: str = ""
     digest: str
+    full_mark: float = Field(1.0, description="the reward of a task that was solved")
     instruction: str | None = None
 
 

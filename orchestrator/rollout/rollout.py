@@ -1,0 +1,58 @@
+"""All attempts at all tasks, many at once; each is kept as soon as it is done."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from envfarm.orchestrator.rollout.attempt import Options, Trajectory, play
+from envfarm.orchestrator.rollout.ledger import Ledger
+from envfarm.toolbox.chat import ChatModel
+from envfarm.toolbox.errors import BadRequest
+from envfarm.trainers.client import Farm, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """Plays tasks by a model."""
+
+    farm: Farm
+    model: ChatModel
+    ledger: Ledger
+    options: Options
+
+    async def play(self, tasks: Sequence[Task], attempts: int, at_once: int) -> AsyncIterator[Trajectory]:
+        """Each attempt that is left, as it is done; a task's are begun together. Raises StorageError."""
+        room = asyncio.Semaphore(at_once)
+
+        async def one(task: Task, number: int) -> Trajectory:
+            async with room:
+                done = await play(self.farm, self.model, task, number, self.options)
+            self.ledger.add(done)
+            return done
+
+        left = [(task, number) for task in tasks for number in self.ledger.left(task.id, attempts)]
+        playing = [asyncio.create_task(one(task, number)) for task, number in left]
+        try:
+            for done in asyncio.as_completed(playing):
+                yield await done
+        finally:
+            for attempt in playing:
+                attempt.cancel()
+            await asyncio.gather(*playing, return_exceptions=True)
+
+
+async def chosen(farm: Farm, names: Sequence[str]) -> list[Task]:
+    """The tasks of some ids, or of the datasets that ids begin with. Raises BadRequest, ClientError."""
+    known = {task.id: task for task in await farm.tasks()}
+    found: dict[str, Task] = {}
+    for name in names:
+        some = {id: task for id, task in known.items() if id == name or id.startswith(f"{name.rstrip('/')}/")}
+        if not some:
+            near = difflib.get_close_matches(name, [*known, *{task.dataset for task in known.values()}], 1)
+            advice = f"did you mean {near[0]!r}?" if near else "`envfarm tasks list` has them"
+            raise BadRequest(f"no task and no dataset is called {name!r}; {advice}")
+        found |= some
+    return list(found.values())
