@@ -70,6 +70,7 @@ class Exact:
         self.frames: list[bytes] = []
         self.base = 0  # microseconds
         self.count = 0
+        self.displayed = 1  # up to this frame nothing is hidden: a new size of the viewport must be drawn at once
         self.moving = True  # the last picture was another than the one before
         self.expired = asyncio.Event()
         self.on_frame: OnFrame = _nothing
@@ -92,7 +93,8 @@ class Exact:
         for part in range(1, self.refreshes + 1):
             await self._grant(self._moment(part) - self._moment(part - 1))
             last = part == self.refreshes
-            answer = await self._refresh(self._moment(part), picture=last and drawn)
+            hidden = self.count > self.displayed and part < self.refreshes - 1
+            answer = await self._refresh(self._moment(part), hidden=hidden, picture=last and drawn)
             drawn = drawn or bool(answer.get("hasDamage"))
         if drawn and "screenshotData" not in answer:  # a picture makes a refresh dear, and most find nothing new
             answer = await self._refresh(end + AFTER, picture=True)
@@ -119,11 +121,12 @@ class Exact:
         )
         await self.expired.wait()
 
-    async def _refresh(self, moment: int, *, picture: bool = False) -> dict[str, Any]:
+    async def _refresh(self, moment: int, *, hidden: bool = False, picture: bool = False) -> dict[str, Any]:
         """Have the page make its next frame: animations go on and requestAnimationFrame is answered."""
         asked: dict[str, Any] = {
             "frameTimeTicks": _ms(self.base + moment),
             "interval": _ms(self.interval // self.refreshes),
+            "noDisplayUpdates": hidden,
         }
         if picture:
             asked["screenshot"] = {"format": "jpeg", "quality": self.quality}
@@ -142,6 +145,7 @@ class Exact:
         await answer(self._act(work, kind), self.patience, f"input does not arrive after {self.now:.1f} s of page time")
 
     async def _act(self, work: Coroutine[Any, Any, object], kind: Input) -> None:
+        self.displayed = self.count + 1
         task = asyncio.ensure_future(work)
         try:
             await asyncio.sleep(0)

@@ -13,7 +13,7 @@ from playwright.async_api import Browser, Error, Page, async_playwright
 
 from envfarm.envs.web.recording import Recording, RenderJob, Signals
 from render.browser import context, launch
-from render.clock import Clock, Exact, Live, Stuck, advance
+from render.clock import Clock, Exact, Live, Stuck, advance, answer
 from render.explore import explore
 from render.script import play
 from render.signals import TEXT, audit, layout, wider
@@ -130,10 +130,15 @@ async def _stage(
                 await asyncio.wait_for(made.close(), CLOSE)
 
 
+async def _go(job: RenderJob, page: Page) -> None:
+    """Open the main document. Raises Stuck, Error."""
+    await answer(page.goto(ORIGIN + job.serve.path, wait_until="commit", timeout=0), job.patience)
+
+
 async def _load(take: Take, stage: Stage) -> bool:
     """Whether the main document came."""
     await stage.clock.begin()
-    await stage.page.goto(ORIGIN + take.job.serve.path, wait_until="commit", timeout=take.job.patience * 1000)
+    await _go(take.job, stage.page)
     while take.watch.redirects:
         if take.watch.redirects > REDIRECTS:
             take.end("bad_document", f"the main document redirects more than {REDIRECTS} times")
@@ -207,7 +212,7 @@ async def _phone(take: Take, browser: Browser) -> None:
     async with _stage(browser, Watch(take.watch.site), take, take.job.mobile) as stage:
         try:
             await stage.clock.begin()
-            await stage.page.goto(ORIGIN + take.job.serve.path, wait_until="commit", timeout=take.job.patience * 1000)
+            await _go(take.job, stage.page)
             await advance(stage.clock, take.job.settle)
             take.signals = take.signals.model_copy(
                 update={"overflow_mobile": await wider(stage.world, take.job.mobile[0])}

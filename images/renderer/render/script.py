@@ -54,7 +54,7 @@ async def _act(page: Page, world: World, clock: Clock, step: Step) -> None:
     elif step.action == "upload" and step.target is not None:
         await (await one(page, step.target)).set_input_files([_asset(name) for name in step.files])
     elif step.action == "goto":
-        await clock.act(page.goto(ORIGIN + (step.text or "/"), wait_until="commit"))
+        await clock.act(page.goto(ORIGIN + (step.text or "/"), wait_until="commit", timeout=0))
 
 
 async def _point_and_press(page: Page, world: World, clock: Clock, step: Step, target: Target) -> None:
