@@ -13,6 +13,7 @@ from envfarm.orchestrator.cli import (
     corpus,
     doctor,
     episodes,
+    judge,
     questions,
     replay,
     rollout,
@@ -51,6 +52,7 @@ app.add_typer(tasks.app, name="tasks")
 app.add_typer(episodes.app, name="episodes")
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(questions.app, name="questions")
+app.add_typer(judge.app, name="judge")
 app.command()(run.run)
 app.command()(rollout.rollout)
 app.command()(replay.replay)
