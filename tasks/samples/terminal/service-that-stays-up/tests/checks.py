@@ -43,8 +43,12 @@ def fresh():
 
 
 def kill_listeners():
-    _, out, _ = run(["python3", "-I", "-c", LISTENER], user="web", group="web")
-    pids = [int(pid) for pid in out.split()]
+    pids = []
+    for _ in range(5):  # /proc/net/tcp can lack a line while connections come and go
+        _, out, _ = run(["python3", "-I", "-c", LISTENER], user="web", group="web")
+        pids = [int(pid) for pid in out.split()]
+        if pids:
+            break
     assert pids, f"nobody listens on port {PORT}"
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
