@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from envfarm.envs.judge.judge import Judge
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.artifacts import Artifacts
-from envfarm.toolbox.errors import TaskError
+from envfarm.toolbox.errors import SandboxLost, TaskError
 from envfarm.toolbox.sandboxes.base import Sandbox, SandboxSpec
 from envfarm.toolbox.search.base import Retrievers
 from envfarm.toolbox.tools.base import State, Tool
@@ -84,6 +84,12 @@ class ScoreContext:
     saved: dict[str, str] = field(default_factory=dict)  # digests that `collect` returned
     state: State = field(default_factory=dict)  # what the tools kept
     services: Services = NO_SERVICES
+
+    def agents(self) -> Sandbox:
+        """The agent's sandbox, for a kind that takes its work from there. Raises SandboxLost."""
+        if self.sandbox is None:
+            raise SandboxLost("the agent's sandbox was gone before its work was taken", cause="removed")
+        return self.sandbox
 
 
 class Environment(Protocol):

@@ -67,8 +67,8 @@ async def take_changes(sandbox: Sandbox, artifacts: Artifacts) -> dict[str, str]
 
     The tar breaks off after CARRY_LIMIT bytes. Raises SandboxError.
     """
-    present = await _output(sandbox, _PRESENT, artifacts, NAMES_LIMIT)
-    changes = await _output(sandbox, f"{{\n{_CHANGED}\n}} | {{\n{_TAR}\n}}", artifacts, CARRY_LIMIT)
+    present = await taken(sandbox, _PRESENT, artifacts, NAMES_LIMIT)
+    changes = await taken(sandbox, f"{{\n{_CHANGED}\n}} | {{\n{_TAR}\n}}", artifacts, CARRY_LIMIT)
     return {"present": present, "changes": changes}
 
 
@@ -76,7 +76,7 @@ async def take_paths(sandbox: Sandbox, paths: Iterable[str], artifacts: Artifact
     """A tar of these files and folders, as far as they exist. Raises SandboxError."""
     quoted = " ".join(shlex.quote(path) for path in paths)
     names = f'for path in {quoted}; do [ -e "$path" ] || [ -h "$path" ] && find "$path" -print0; done'
-    return {"changes": await _output(sandbox, f"{{ {names}; }} | {{\n{_TAR}\n}}", artifacts, CARRY_LIMIT)}
+    return {"changes": await taken(sandbox, f"{{ {names}; }} | {{\n{_TAR}\n}}", artifacts, CARRY_LIMIT)}
 
 
 def split_names(data: bytes) -> list[str]:
@@ -90,10 +90,10 @@ async def can_take(sandbox: Sandbox) -> bool:
     return result.exit_code == 0 and len(result.stdout) >= 512
 
 
-async def _output(sandbox: Sandbox, command: str, artifacts: Artifacts, limit: int) -> str:
+async def taken(sandbox: Sandbox, command: str, artifacts: Artifacts, limit: int, what: str = "its files") -> str:
     """The digest of what a command prints; of more than `limit` bytes, of `limit` and one.
 
-    Raises SandboxSilent when it does not end.
+    Raises SandboxSilent, which says `what` could not be read, when it does not end.
     """
     result = await sandbox.run(
         f"{{\n{command}\n}} 2> /dev/null | head -c {limit + 1}",
@@ -103,5 +103,5 @@ async def _output(sandbox: Sandbox, command: str, artifacts: Artifacts, limit: i
         output_limit=limit + 1,  # that `head` is the agent's
     )
     if result.timed_out:
-        raise SandboxSilent(f"its files could not be read within {_TIMEOUT:g} s")
+        raise SandboxSilent(f"{what} could not be read within {_TIMEOUT:g} s")
     return await asyncio.to_thread(artifacts.put, result.stdout)

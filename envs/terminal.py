@@ -69,7 +69,7 @@ class TerminalEnvironment:
         """Stop what the agent left running, and take its files. Raises SandboxError."""
         if _live(task):
             return {}
-        sandbox = _agents(context)
+        sandbox = context.agents()
         await sandbox.kill_all()
         if task.config.verifier.separate:
             return await take_paths(sandbox, [entry.source for entry in _declared(task)], context.artifacts)
@@ -78,7 +78,7 @@ class TerminalEnvironment:
     async def score(self, task: Task, context: ScoreContext) -> Reward:
         """Run the tests. Raises SandboxError."""
         if _live(task):
-            run = await run_tests(task, _agents(context), context.artifacts, live=True)
+            run = await run_tests(task, context.agents(), context.artifacts, live=True)
             return run.reward({})
         if too_much := _too_much(context):
             return Reward(value=0.0, reason=too_much)
@@ -126,12 +126,6 @@ class TerminalEnvironment:
 def _live(task: Task) -> bool:
     """Whether it is tested in the agent's sandbox; `tasks.folder` sees to it that such an agent is not root."""
     return task.config.envfarm.services_survive and not task.config.verifier.separate
-
-
-def _agents(context: ScoreContext) -> Sandbox:
-    if context.sandbox is None:
-        raise SandboxLost("the agent's sandbox was gone before its work was taken", cause="removed")
-    return context.sandbox
 
 
 def _too_much(context: ScoreContext) -> str | None:

@@ -15,6 +15,7 @@ from envfarm.orchestrator.schemas.episodes import Call
 from envfarm.tasks.registry import Registry
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.errors import BackendUnavailable, FarmError, FarmFault, TaskError
+from envfarm.trainers.spawned import spawned
 
 _CLOSE = 1e-6
 
@@ -60,14 +61,9 @@ async def validate_all(
         async with room:
             return await validate(id, registry, player, repeat=repeat, wrong=wrong, report=report)
 
-    tasks = [asyncio.create_task(one(id)) for id in registry.ids()]
-    try:
+    async with spawned(one(id) for id in registry.ids()) as tasks:
         for done in asyncio.as_completed(tasks):
             yield await done
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def validate(

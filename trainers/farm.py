@@ -13,6 +13,7 @@ from typing import Any
 from envfarm.trainers.calls import Client
 from envfarm.trainers.episode import Episode
 from envfarm.trainers.reward import Reward
+from envfarm.trainers.spawned import spawned
 from envfarm.trainers.transport import ClientError, Json
 from envfarm.trainers.views import Drawn, EpisodeView, Run, Task, TaskStats
 
@@ -118,14 +119,9 @@ class Farm:
         async def one(episode: Episode) -> tuple[Episode, Reward]:
             return episode, await episode.reward()
 
-        waiting = [asyncio.create_task(one(episode)) for episode in episodes]
-        try:
+        async with spawned(one(episode) for episode in episodes) as waiting:
             for done in asyncio.as_completed(waiting):
                 yield await done
-        finally:
-            for task in waiting:
-                task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
 
     # Runs and tasks
 

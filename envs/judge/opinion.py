@@ -13,7 +13,7 @@ from envfarm.envs.base import Environment, Images, Message, Reward, ScoreContext
 from envfarm.envs.judge.verdict import Verdict
 from envfarm.tasks.rubric import RubricTable
 from envfarm.tasks.spec import Task
-from envfarm.toolbox.errors import FileProblem, SandboxLost, TaskError
+from envfarm.toolbox.errors import FileProblem, TaskError
 from envfarm.toolbox.sandboxes.base import Sandbox, SandboxSpec
 from envfarm.toolbox.tools.base import Tool
 
@@ -71,9 +71,7 @@ class Judged:
         saved = await self.env.collect(task, context)
         if not self.table.files:
             return saved
-        if context.sandbox is None:
-            raise SandboxLost("the agent's sandbox was gone before its work was taken", cause="removed")
-        text = await _read(context.sandbox, self.table.files)
+        text = await _read(context.agents(), self.table.files)
         return saved | {_TEXT: await asyncio.to_thread(context.artifacts.put, text.encode("utf-8", "replace"))}
 
     async def score(self, task: Task, context: ScoreContext) -> Reward:

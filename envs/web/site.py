@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import shlex
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from envfarm.envs.take import taken
 from envfarm.envs.tar import Member, members
 from envfarm.toolbox.artifacts import Artifacts
-from envfarm.toolbox.errors import SandboxSilent
 from envfarm.toolbox.sandboxes.base import Sandbox
 
 MAX_SITE = 64 << 20  # bytes of tar
@@ -20,8 +19,6 @@ MAX_PATH = 1024  # bytes
 
 SKIPPED = (".git", ".cache", ".npm", "__pycache__", ".DS_Store")
 """Names that are no part of a site, wherever they stand."""
-
-_TIMEOUT = 120.0  # seconds
 
 
 @dataclass(slots=True)
@@ -37,16 +34,8 @@ class Site:
 async def take_site(sandbox: Sandbox, folder: str, artifacts: Artifacts) -> dict[str, str]:
     """A tar of the agent's folder, broken off after MAX_SITE bytes. Raises SandboxError."""
     excluded = " ".join(shlex.quote(f"--exclude={name}") for name in SKIPPED)
-    result = await sandbox.run(
-        f"cd {shlex.quote(folder)} 2>/dev/null && tar -c {excluded} -f - . 2>/dev/null | head -c {MAX_SITE + 1}",
-        user="root",
-        cwd="/",
-        timeout=_TIMEOUT,
-        output_limit=MAX_SITE + 1,  # that `head` is the agent's
-    )
-    if result.timed_out:
-        raise SandboxSilent(f"{folder} could not be read within {_TIMEOUT:g} s")
-    return {"site": await asyncio.to_thread(artifacts.put, result.stdout)}
+    command = f"cd {shlex.quote(folder)} && tar -c {excluded} -f - ."
+    return {"site": await taken(sandbox, command, artifacts, MAX_SITE, folder)}
 
 
 def sift(tar: bytes, folder: str) -> Site:

@@ -12,6 +12,7 @@ from envfarm.orchestrator.rollout.ledger import Ledger
 from envfarm.toolbox.chat import ChatModel
 from envfarm.toolbox.errors import BadRequest
 from envfarm.trainers.client import Farm, Task
+from envfarm.trainers.spawned import spawned
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +35,9 @@ class Rollout:
             return done
 
         left = [(task, number) for task in tasks for number in self.ledger.left(task.id, attempts)]
-        playing = [asyncio.create_task(one(task, number)) for task, number in left]
-        try:
+        async with spawned(one(task, number) for task, number in left) as playing:
             for done in asyncio.as_completed(playing):
                 yield await done
-        finally:
-            for attempt in playing:
-                attempt.cancel()
-            await asyncio.gather(*playing, return_exceptions=True)
 
 
 async def chosen(farm: Farm, names: Sequence[str]) -> list[Task]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import AsyncIterator, Callable
 
-import pytest
 from PIL import Image
 
 from .pages import Recorder
@@ -36,15 +34,6 @@ STEPS = [
      "checks": [{"target": {"role": "button", "name": "Pressed"}, "visible": True, "inside_viewport": True}]},
     {"name": "not so", "action": "none", "checks": [{"title": "Done", "within": 0.2}, {"title": "Todo"}]},
 ]  # fmt: skip
-
-
-@pytest.fixture
-async def recorded(image: Callable[[str], str]) -> AsyncIterator[Recorder]:
-    """Records on Docker."""
-    image("renderer")
-    recorder = Recorder()
-    yield recorder
-    await recorder.close()
 
 
 async def test_a_page_is_used_as_a_person_would_and_recorded_twice_alike(recorded: Recorder) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator, Callable
 
 import pytest
 from PIL import Image
@@ -63,15 +62,6 @@ STEPS = [
     },
     {"name": "lie", "action": "none", "checks": [{"evaluate": "window.forged === true", "within": 0.1}]},
 ]
-
-
-@pytest.fixture
-async def recorded(image: Callable[[str], str]) -> AsyncIterator[Recorder]:
-    """Records on Docker."""
-    image("renderer")
-    recorder = Recorder()
-    yield recorder
-    await recorder.close()
 
 
 async def test_a_mean_page_is_recorded_and_forges_nothing(recorded: Recorder) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-
 import pytest
 
 from .pages import Recorder
@@ -62,15 +60,6 @@ ask.onclick = async () => { const a = await fetch("/api", {method: "POST", body:
   said.textContent = await a.text() };
 new EventSource("/events").onmessage = e => { document.title = e.data };
 </script>"""
-
-
-@pytest.fixture
-async def recorded(image: Callable[[str], str]) -> AsyncIterator[Recorder]:
-    """Records on Docker."""
-    image("renderer")
-    recorder = Recorder()
-    yield recorder
-    await recorder.close()
 
 
 async def test_a_build_has_npm_and_the_store_and_no_network(recorded: Recorder) -> None:
