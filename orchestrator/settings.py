@@ -179,9 +179,11 @@ class Settings(BaseSettings):
     corpora: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_items)] = Field(
         (), description="folders of corpora that search tasks may need; the first one answers `POST /retrieve`"
     )
-    search_index: RetrieverKind = Field("tantivy", description="what searches the corpora: `tantivy`, `fts` or `dense`")
+    search_index: RetrieverKind = Field(
+        "tantivy", description="what searches the corpora: `tantivy`, `fts`, `dense` or `hybrid`"
+    )
     embeddings: Annotated[EmbeddingsConfig, NoDecode, BeforeValidator(_table)] = Field(
-        EmbeddingsConfig(), description="table of what makes the vectors of `dense`"
+        EmbeddingsConfig(), description="table of what makes the vectors of `dense` and `hybrid`"
     )
     samples: bool = Field(True, description="whether the tasks that envfarm ships are served too")
     lease_seconds: float = Field(600.0, gt=0, description="how long an episode lives without a call or a heartbeat")

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 if TYPE_CHECKING:  # settings are read by commands that ask nobody
     from envfarm.toolbox.search.embeddings import Embeddings
 
-RetrieverKind = Literal["tantivy", "fts", "dense"]
+RetrieverKind = Literal["tantivy", "fts", "dense", "hybrid"]
 KINDS: tuple[RetrieverKind, ...] = get_args(RetrieverKind)
 
 
@@ -19,7 +19,7 @@ class EmbeddingsConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: str | None = Field(
-        None, pattern=r"^https?://", description="OpenAI-compatible endpoint up to `/v1`; `dense` needs one"
+        None, pattern=r"^https?://", description="OpenAI-compatible endpoint up to `/v1`; `dense` and `hybrid` need one"
     )
     model: str | None = Field(None, description="its name there, which an index keeps")
     key: SecretStr | None = Field(None, description="bearer token that it wants")

@@ -11,7 +11,8 @@ from envfarm.toolbox.search.build import Report
 from envfarm.toolbox.search.config import KINDS, NO_EMBEDDINGS, EmbeddingsConfig, RetrieverKind
 from envfarm.toolbox.search.corpus import Corpus
 from envfarm.toolbox.search.errors import CorpusError
-from envfarm.toolbox.search.index import open_index
+from envfarm.toolbox.search.hybrid import HybridCorpus
+from envfarm.toolbox.search.index import Ranker, open_index
 
 logger = logging.getLogger(__name__)
 
@@ -37,11 +38,20 @@ async def open_retriever(
     """
     corpus = await asyncio.to_thread(Corpus.open, folder)
     try:
-        if kind == "dense":
-            from envfarm.toolbox.search.dense_build import open_dense
+        if kind == "tantivy" or kind == "fts":
+            return await asyncio.to_thread(open_index, corpus, kind)
+        from envfarm.toolbox.search.dense_build import open_dense
 
-            return await open_dense(corpus, embeddings, report)
-        return await asyncio.to_thread(open_index, corpus, kind)
+        dense = await open_dense(corpus, embeddings, report)
+        return dense if kind == "dense" else await _with_words(dense)
     except BaseException:
         corpus.close()
+        raise
+
+
+async def _with_words(dense: Ranker) -> Retriever:
+    try:
+        return HybridCorpus(await asyncio.to_thread(open_index, dense.corpus, "tantivy"), dense)
+    except BaseException:
+        await dense.close()
         raise

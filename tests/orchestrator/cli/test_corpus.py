@@ -40,7 +40,7 @@ def test_what_is_wrong_is_one_line(cli: Any, texts: Any) -> None:
     assert "write SOURCE=LICENCE" in cli.error("corpus", "build", "texts", "--out", "c", "--licence", "MIT", code=2)
     assert not (cli.folder / "corpus" / "current").exists()
     cli("corpus", "build", "texts", "--out", "corpus")
-    assert "there are tantivy, fts and dense" in cli.error(
+    assert "there are tantivy, fts, dense and hybrid" in cli.error(
         "corpus", "search", "corpus", "x", "--retriever", "y", code=2
     )
 
