@@ -7,6 +7,7 @@ set -euo pipefail
 declare -A requirements=(
   [mcp-1]="mcp==1.30.0" # sessions
   [mcp-2]="mcp==2.3.0"  # asks first whether it can do without
+  [openreward]="openreward==0.1.167"
 )
 
 make_one() {
