@@ -35,11 +35,12 @@ def door(server: Server) -> str:
     return f"http://127.0.0.1:{server.doors['ors']}"
 
 
-async def play(python: Path, url: str, *commands: str) -> dict[str, Any]:
+async def play(python: Path, url: str, *commands: str, agent: str = "ors_agent.py") -> dict[str, Any]:
     """What the agent saw."""
-    agent = Path(__file__).with_name("ors_agent.py")
     process = await asyncio.create_subprocess_exec(
-        python, agent, url, "mine", TASK, *commands, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        *(python, Path(__file__).with_name(agent), url, "mine", TASK, *commands),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
     out, err = await process.communicate()
     assert process.returncode == 0, err.decode()
@@ -99,6 +100,12 @@ async def test_the_reference_solution_earns_one(door: str, farm: Client, python:
 async def test_a_session_that_is_left_is_cancelled(door: str, farm: Client, python: Path) -> None:
     await play(python, door, "true")
     assert (await newest(farm))["state"] == "cancelled"
+
+
+async def test_trl_needs_no_adapter(door: str, farm: Client, python: Path) -> None:
+    seen = await play(python, door, SOLUTION, agent="ors_trl_agent.py")
+    assert "make" in seen["prompt"].lower()
+    assert seen["rewards"] == [1.0, 0.0, None]  # TRL leaves null out
 
 
 async def test_a_stream_that_breaks_in_mid_step(server: Server, farm: Client, python: Path, begun: Any) -> None:
