@@ -28,13 +28,14 @@ from envfarm.orchestrator.errors import SettingsError
 from envfarm.toolbox.egress.config import EgressConfig
 from envfarm.toolbox.explain import Place, dotted, explain
 from envfarm.toolbox.sandboxes.base import Isolation
+from envfarm.toolbox.search.config import EmbeddingsConfig, RetrieverKind
 
 PREFIX = "ENVFARM_"
 INSIDE = "__"  # between a table's name and a key of it, in a variable
 FILE = "envfarm.toml"
 CONFIG = "ENVFARM_CONFIG"  # names another file than ./envfarm.toml
 
-_SECRET = ("token", "tokens", "database", "judge", "judge.key")
+_SECRET = ("token", "tokens", "database", "judge", "judge.key", "embeddings", "embeddings.key")
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 
 BASE_IMAGES = {
@@ -185,8 +186,11 @@ class Settings(BaseSettings):
     corpora: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_items)] = Field(
         (), description="folders of corpora that search tasks may need; the first one answers `POST /retrieve`"
     )
-    search_index: Literal["tantivy", "fts"] = Field(
-        "tantivy", description="what searches the corpora, `tantivy` or `fts`"
+    search_index: RetrieverKind = Field(
+        "tantivy", description="what searches the corpora: `tantivy`, `fts`, `dense` or `hybrid`"
+    )
+    embeddings: Annotated[EmbeddingsConfig, NoDecode, BeforeValidator(_table)] = Field(
+        EmbeddingsConfig(), description="table of what makes the vectors of `dense` and `hybrid`"
     )
     samples: bool = Field(True, description="whether the tasks that envfarm ships are served too")
     lease_seconds: float = Field(600.0, gt=0, description="how long an episode lives without a call or a heartbeat")

@@ -51,7 +51,8 @@ def rollout(
     """
     from envfarm.orchestrator.rollout.attempt import Options
     from envfarm.orchestrator.rollout.passes import summary
-    from envfarm.toolbox.chat import ChatModel, Limits
+    from envfarm.toolbox.chat import ChatModel
+    from envfarm.toolbox.endpoint import Limits
 
     if not model.startswith(("http://", "https://")):
         raise BadRequest(f"--model: {model!r} is no URL; write http://HOST:PORT/v1, and the model's name with --name")
