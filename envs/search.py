@@ -18,7 +18,7 @@ from envfarm.envs.judge.same import means
 from envfarm.envs.judge.verdict import Verdict
 from envfarm.tasks.search.question import Question, load
 from envfarm.tasks.spec import SearchTable, Task
-from envfarm.toolbox.chat import ModelUnavailable
+from envfarm.toolbox.endpoint import ModelUnavailable
 from envfarm.toolbox.errors import TaskError
 from envfarm.toolbox.sandboxes.base import Sandbox, SandboxSpec
 from envfarm.toolbox.search.served import said
