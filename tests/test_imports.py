@@ -22,7 +22,7 @@ MAY_IMPORT = {
 }
 SCRIPTS = {"orchestrator/bench/swerex_peer.py", "orchestrator/bench/record_peer.py"}
 """Run by another Python, with what the benchmark installs there or the renderer's image has."""
-ADAPTERS = {"mini_swe_agent": ["minisweagent"]}
+ADAPTERS = {"mini_swe_agent": ["minisweagent"], "inspect": ["inspect_ai"]}
 """What an adapter may import besides: its trainer's packages."""
 LONGEST_MODULE = 400  # lines; about 300 is the aim
 LONGEST_FUNCTION = 70  # lines with its docstring; about 40 is the aim

@@ -29,7 +29,6 @@ class Trainer:
 
     python: Path
     url: str
-    owner: str
     folder: Path
 
     def run(self, *command: str | Path) -> str:
@@ -46,10 +45,12 @@ class Trainer:
         """The JSON that one of the scripts beside the tests prints last."""
         return json.loads(self.run(Path(__file__).with_name(script), *args).strip().splitlines()[-1])
 
-    def snippet(self, page: str) -> str:
+    def snippet(self, page: str, **instead: str) -> str:
         """What the first Python block of a page prints."""
         code = re.findall(r"```python\n(.*?)```", (ROOT / "docs/trainers" / page).read_text(), re.DOTALL)[0]
-        return self.run("-c", code.replace("http://127.0.0.1:8470", self.url))
+        for there, here in {"http://127.0.0.1:8470": self.url, **instead}.items():
+            code = code.replace(there, here)
+        return self.run("-c", code)
 
 
 @pytest.fixture(scope="session")
@@ -89,12 +90,12 @@ def farm(url: str) -> Iterator[SyncFarm]:
 
 
 @pytest.fixture(scope="session")
-def trainer(live: Path, url: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trainer]:
+def trainer(url: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trainer]:
     """Gives the virtual environment of that name, which is made when it is missing."""
 
     def get(name: str) -> Trainer:
         subprocess.run([ROOT / "scripts/trainers.sh", name], check=True, stdin=subprocess.DEVNULL)
         python = ROOT / ".cache/trainers" / name / "bin/python"
-        return Trainer(python, url, owner(live), tmp_path_factory.mktemp(name))
+        return Trainer(python, url, tmp_path_factory.mktemp(name))
 
     return get

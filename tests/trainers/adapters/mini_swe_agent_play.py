@@ -1,14 +1,14 @@
 """Plays episodes with mini-swe-agent's own loop and a scripted model, and prints what came of them as JSON.
 
-mini_swe_agent_play.py JSON: {"task", "commands", "limits"?, "config"?, "n"?, "lose"?, "reward"?, "steps"?}.
+mini_swe_agent_play.py JSON: {"task", "commands", "limits"?, "config"?, "n"?, "reward"?, "steps"?}.
 """
 
 import json
 import os
-import subprocess
 import sys
 
 os.environ["MSWEA_SILENT_STARTUP"] = "1"
+from lose import lose
 from minisweagent.agents.default import DefaultAgent
 from minisweagent.models.test_models import DeterministicModel, make_output
 
@@ -21,20 +21,19 @@ TEMPLATES["step_limit"] = ASKED.get("steps", 0)
 
 
 class Model(DeterministicModel):
-    """The script; before the command `lose` it has the farm's sandboxes removed."""
+    """The script; before the command `lose` its sandbox is removed."""
 
     def query(self, messages, **more):
         said = super().query(messages, **more)
         if said["content"] == "lose":
-            found = subprocess.check_output(["docker", "ps", "-q", "--filter", f"label=envfarm.owner={ASKED['lose']}"])
-            subprocess.run(["docker", "rm", "-f", *found.decode().split()], check=True, stdout=subprocess.DEVNULL)
+            lose(self.episode)
         return said
 
 
 def play(environment):
-    agent = DefaultAgent(
-        Model(outputs=[make_output(one, [{"command": one}]) for one in ASKED["commands"]]), environment, **TEMPLATES
-    )
+    model = Model(outputs=[make_output(one, [{"command": one}]) for one in ASKED["commands"]])
+    model.episode = environment.episode.id
+    agent = DefaultAgent(model, environment, **TEMPLATES)
     told = {"episode": environment.episode.id}
     try:
         told["exit"] = agent.run(environment.task)

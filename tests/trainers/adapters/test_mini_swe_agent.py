@@ -78,8 +78,8 @@ def test_a_group_and_a_limit(play: Play) -> None:
     assert [one["reward"] for one in told] == [["done", 0.0]] * 2
 
 
-def test_a_fault_of_the_farm_ends_the_loop_and_is_no_zero(play: Play, mini: Trainer) -> None:
-    [told] = play("echo begun", "lose", SUBMIT, lose=mini.owner)
+def test_a_fault_of_the_farm_ends_the_loop_and_is_no_zero(play: Play) -> None:
+    [told] = play("echo begun", "lose", SUBMIT)
     assert told["error"] in ("FarmFailed", "Gone")
     assert told["reward"] == ["error", None]
     roles = [one["role"] for one in told["messages"]]
