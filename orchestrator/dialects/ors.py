@@ -15,7 +15,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from envfarm import __version__
-from envfarm.orchestrator.dialects.ors_calls import call_events
+from envfarm.orchestrator.dialects.ors_calls import UNREAD, call_events
 from envfarm.orchestrator.farm.catalogue import select_tasks
 from envfarm.orchestrator.farm.episodes import dataset_of
 from envfarm.orchestrator.http.boundary import JSON, Nothing, Request, Route
@@ -176,6 +176,7 @@ async def delete(request: Plain) -> web.StreamResponse:
         if (sent := await request.elsewhere(made[0])) is not None:
             return sent
         await request.farm.cancel(made[0])
+        request.http.app[UNREAD].pop(made[0], None)
     return _json({"sid": sid})
 
 

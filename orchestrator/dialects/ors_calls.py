@@ -47,7 +47,8 @@ async def call_events(request: Request[Nothing, ToolCall], episode: EpisodeView)
         for chunk in chunks:
             yield _event("chunk", chunk)
         yield _event("end", end)
-    unread.pop(episode.id, None)  # not reached when the stream breaks: then it is closed at a yield
+    if unread.get(episode.id) == (same, step_id):  # not reached when the stream breaks: then it is closed at a yield
+        del unread[episode.id]
 
 
 async def _run(request: Request[Nothing, ToolCall], id: str, step_id: str) -> Json:
