@@ -29,6 +29,7 @@ from envfarm.toolbox.egress.config import EgressConfig
 from envfarm.toolbox.explain import Place, dotted, explain
 from envfarm.toolbox.sandboxes.base import Isolation
 from envfarm.toolbox.search.config import EmbeddingsConfig, RetrieverKind
+from envfarm.toolbox.search.live.config import LiveConfig
 
 PREFIX = "ENVFARM_"
 INSIDE = "__"  # between a table's name and a key of it, in a variable
@@ -191,6 +192,9 @@ class Settings(BaseSettings):
     )
     embeddings: Annotated[EmbeddingsConfig, NoDecode, BeforeValidator(_table)] = Field(
         EmbeddingsConfig(), description="table of what makes the vectors of `dense` and `hybrid`"
+    )
+    live: Annotated[LiveConfig, NoDecode, BeforeValidator(_table)] = Field(
+        LiveConfig(), description="table of what search in the real web is told"
     )
     samples: bool = Field(True, description="whether the tasks that envfarm ships are served too")
     lease_seconds: float = Field(600.0, gt=0, description="how long an episode lives without a call or a heartbeat")

@@ -38,13 +38,20 @@ def said(versions: Sequence[str]) -> str:
 
 @asynccontextmanager
 async def open_served(
-    folders: Sequence[Path], kind: RetrieverKind, embeddings: EmbeddingsConfig = NO_EMBEDDINGS
+    folders: Sequence[Path],
+    kind: RetrieverKind,
+    embeddings: EmbeddingsConfig = NO_EMBEDDINGS,
+    live: Retriever | None = None,
 ) -> AsyncIterator[Served]:
-    """The corpora in some folders, each with its index, which is made where it is missing; closed after the block.
+    """The corpora in some folders, each with its index, which is made where it is missing, and then a live source.
+
+    All are closed after the block.
 
     Raises CorpusError, StorageError, SearchUnavailable.
     """
     async with AsyncExitStack() as stack:
+        if live is not None:
+            stack.push_async_callback(live.close)
         opened: list[Retriever] = []
         for folder in folders:
             one = await open_retriever(folder, kind, embeddings)
@@ -52,4 +59,4 @@ async def open_served(
             if one.version in {other.version for other in opened}:
                 raise CorpusError(f"corpora: {folder} is there twice, as {one.version}; name it once")
             opened.append(one)
-        yield Served(opened)
+        yield Served(opened if live is None else [*opened, live])
