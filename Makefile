@@ -1,7 +1,7 @@
 # `make` says what there is. Every target finds or starts what it needs and is quick the second time.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install engine images gvisor cluster cluster-down kwok packages image demo demo-cluster test test-soak lint bench clean
+.PHONY: help install engine images gvisor cluster cluster-down kwok packages trainers image demo demo-cluster test test-soak test-trainers lint bench clean
 ENVFARM := .venv/bin/envfarm
 ARGS ?=
 
@@ -29,6 +29,9 @@ cluster-down: ## End that cluster and remove all that it left
 kwok: ## Build kwok, which plays thousands of nodes and pods (for benchmarks)
 	@scripts/cluster/build.sh kwok
 
+trainers: install
+	@scripts/trainers.sh
+
 packages:
 	@scripts/packages.sh
 
@@ -44,11 +47,16 @@ demo-cluster: ## The same in a cluster: deploy the farm there, push the tasks, p
 	@scripts/demo-cluster.sh
 
 test: ## Run all tests, on real Docker, gVisor, Kubernetes and PostgreSQL (ARGS= for pytest)
-	@$(MAKE) --no-print-directory -j4 install image gvisor packages cluster
+	@$(MAKE) --no-print-directory -j4 install image gvisor packages cluster trainers
 	@scripts/test.sh $(ARGS)
 
 test-soak: ## Run the long tests that `make test` leaves out
 	@$(MAKE) --no-print-directory test ARGS="-m soak $(ARGS)"
+
+test-trainers: ## Run the tests with large trainers (TRL and torch: 6 GB) that `make test` leaves out
+	@$(MAKE) --no-print-directory -j2 install images
+	@scripts/trainers.sh trl
+	@scripts/test.sh -m trainers tests/trainers $(ARGS)
 
 lint: install ## Check style and types
 	@.venv/bin/ruff check .

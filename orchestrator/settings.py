@@ -51,6 +51,9 @@ BASE_IMAGES = {
 }
 
 
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
 def _items(value: Any) -> Any:
     """A list as an environment variable writes it: JSON, or its items with commas between them."""
     if not isinstance(value, str):
@@ -117,15 +120,19 @@ class Settings(BaseSettings):
         None, description="folder of the artefacts, which several servers may share; default: artifacts in `data`"
     )
     host: str = Field("127.0.0.1", description="address that the server listens on")
-    port: int = Field(8470, ge=0, le=65535, description="its port; 0 takes a free one")
+    port: Port = Field(8470, description="its port; 0 takes a free one")
     tokens: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_items), AfterValidator(_no_empty_token)] = (
         Field(
             (),
             description="bearer tokens that the server takes, `TOKEN` or `TOKEN:RUN` for one run only; none: no check",
         )
     )
-    dialects: Annotated[tuple[Literal["mcp"], ...], NoDecode, BeforeValidator(_items)] = Field(
-        (), description="protocols besides `/v1` that the server speaks: `mcp`"
+    dialects: Annotated[tuple[Literal["mcp", "ors"], ...], NoDecode, BeforeValidator(_items)] = Field(
+        (), description="protocols besides `/v1` that the server speaks: `mcp`, `ors`"
+    )
+    dialect_ports: Annotated[dict[Literal["ors"], Port], NoDecode, BeforeValidator(_pairs)] = Field(
+        {},
+        description="`NAME=PORT,…`: ports of their own for dialects whose clients know no prefix; 0: a free one",
     )
     advertise: Annotated[str | None, AfterValidator(_server)] = Field(
         None, description="URL at which the other servers of the database reach this one; none: they answer 421"

@@ -9,6 +9,7 @@ most=5
 pytest() { "$root/.venv/bin/python" -m pytest "$@"; }
 
 cd "$root"
+[[ " $* " = *" -m "* ]] || say "left out: tests that take long (make test-soak) or need large trainers (make test-trainers)"
 code=0
 pytest -n 3 --dist loadfile --durations 20 "$@" || code=$?
 [ "$code" = 1 ] || exit "$code"

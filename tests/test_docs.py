@@ -27,7 +27,7 @@ from envfarm.toolbox.search.config import EmbeddingsConfig
 from envfarm.toolbox.search.live.config import LiveConfig
 
 ROOT = Path(__file__).parent.parent
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
 CONCEPTS = ["architecture", "tasks", "tools", "sandboxes", "http", "scoring", "settings", "benchmarks"]
 
 
@@ -60,7 +60,7 @@ def test_every_target_that_is_named_is_there() -> None:
     assert named - targets == set()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
     missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
@@ -74,6 +74,18 @@ def test_every_concept_has_a_page() -> None:
 def test_the_readme_leads_to_every_page() -> None:
     readme = (ROOT / "README.md").read_text()
     assert [page.name for page in ROOT.glob("docs/*.md") if f"(docs/{page.name})" not in readme] == []
+
+
+def test_every_trainers_page_has_a_row_and_begins_with_a_snippet() -> None:
+    table = (ROOT / "docs/trainers.md").read_text()
+    for page in ROOT.glob("docs/trainers/*.md"):
+        assert f"(trainers/{page.name})" in table
+        assert "```python" in page.read_text().partition("\n| ")[0], f"{page.name} explains before it shows"
+
+
+def test_every_adapter_has_a_page() -> None:
+    adapters = {path.stem.replace("_", "-") for path in ROOT.glob("trainers/adapters/[a-z]*.py")} - {"shared"}
+    assert adapters <= {page.stem for page in ROOT.glob("docs/trainers/*.md")}
 
 
 def test_every_setting_is_documented_with_its_default_and_meaning() -> None:

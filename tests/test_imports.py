@@ -22,6 +22,8 @@ MAY_IMPORT = {
 }
 SCRIPTS = {"orchestrator/bench/swerex_peer.py", "orchestrator/bench/record_peer.py"}
 """Run by another Python, with what the benchmark installs there or the renderer's image has."""
+ADAPTERS = {"mini_swe_agent": ["minisweagent"], "inspect": ["inspect_ai"]}
+"""What an adapter may import besides: its trainer's packages."""
 LONGEST_MODULE = 400  # lines; about 300 is the aim
 LONGEST_FUNCTION = 70  # lines with its docstring; about 40 is the aim
 
@@ -110,8 +112,14 @@ def test_the_client_needs_nothing_of_the_farm() -> None:
     taken = {
         module.split(".")[0]
         for path in modules()
-        if path.relative_to(ROOT).parts[0] == "trainers"
+        if path.relative_to(ROOT).parts[0] == "trainers" and path.parent.name != "adapters"
         for module in imported(path)
     }
     assert taken & heavy == set()
     assert taken <= set(sys.stdlib_module_names) | {"aiohttp", "envfarm", "httpx", "orjson", "pydantic"}
+
+
+def test_an_adapter_needs_its_trainer_and_the_client_alone() -> None:
+    for path in (ROOT / "trainers/adapters").glob("*.py"):
+        taken = {module.split(".")[0] for module in imported(path)} - set(sys.stdlib_module_names)
+        assert taken <= {"envfarm", "pydantic", *ADAPTERS.get(path.stem, ())}, path
