@@ -20,10 +20,13 @@ from envfarm.orchestrator.validate import validate
 from envfarm.orchestrator.wire import open_artifacts, open_farm, open_player, open_registry
 from envfarm.toolbox.search.base import Document
 from envfarm.toolbox.search.build import build
+from envfarm.toolbox.search.config import EmbeddingsConfig, RetrieverKind
 from envfarm.toolbox.search.corpus import Source
 from envfarm.trainers.client import Client, ClientError
 
 from ..toolbox.chat_server import ChatServer, Says, chat_server
+from ..toolbox.search.embedding_server import embedding_server
+from ..toolbox.search.live.small_web import html, small_web
 
 DOCUMENTS = [
     Document(id="big-ben", title="Big Ben", text="A clock tower in [London](london)."),
@@ -184,6 +187,48 @@ async def test_search_r1s_client_is_answered(settings: Settings, scores: bool) -
     document = found[0][0]["document"] if scores else found[0][0]
     assert document["contents"].split("\n")[:2] == ['"Big Ben"', "A clock tower in [London](london)."]
     assert not scores or found[0][0]["score"] > 0
+
+
+@pytest.mark.parametrize("kind", ["dense", "hybrid"])
+async def test_the_settings_switch_vectors_on(settings: Settings, kind: RetrieverKind) -> None:
+    async with embedding_server() as server:
+        told = {"search_index": kind, "embeddings": EmbeddingsConfig(url=server.url, model="small")}
+        async with listening(settings.model_copy(update=told)) as url:
+            body = {"queries": ["a clock tower in london", "another city"], "topk": 1}
+            async with aiohttp.ClientSession(url) as session, session.post("/retrieve", json=body) as answer:
+                found = (await answer.json())["result"]
+    assert [[hit["id"] for hit in hits] for hits in found] == [["big-ben"], ["rome"]]
+    assert len(server.texts) == len(DOCUMENTS) + 2
+
+
+async def test_an_episode_in_the_web_and_the_same_again_offline(settings: Settings) -> None:
+    [folder] = (one / "q" / "mine" for one in settings.tasks)
+    version = json.loads((folder / "question.json").read_text())["corpus"]
+    for file in (folder / "task.toml", folder / "question.json"):
+        file.write_text(file.read_text().replace(version, "live:web"))
+
+    async def play(live: Any) -> tuple[list[str], float]:
+        async with serving(settings.model_copy(update={"live": live})) as client:
+            [episode] = await client.create("q/mine")
+            shown = []
+            for name, arguments in (
+                ("search", {"query": "clock"}),
+                ("open", {"id": 0}),
+                ("find", {"pattern": "1 May"}),
+                ("open", {"id": "http://127.0.0.1/"}),
+            ):
+                shown.append((await step(client, episode, name, **arguments))["content"])
+            await step(client, episode, "finish", answer="1970-05-01")
+            return shown, (await client.wait_reward(episode["id"]))["value"]
+
+    async with small_web() as web:
+        web.pages = {"site.test/ann": html("Born: 1 May 1970", "Ann Bee")}
+        web.results(web.url("/ann"))
+        played = await play(web.config())
+    assert "1 May 1970" in played[0][1]
+    assert "addresses cannot be opened" in played[0][3]
+    assert played[1] == 1.0
+    assert await play(web.config(mode="replay", url=None)) == played
 
 
 def judging(settings: Settings, server: ChatServer) -> Settings:

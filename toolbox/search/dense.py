@@ -71,7 +71,7 @@ class DenseIndex:
             made, now = getattr(manifest, name), getattr(config, name)
             if made != now:
                 raise CorpusError(f"{place}: made with embeddings.{name} {made!r}, not {now!r}; set that, or {again}")
-        index = library().read_index(str(place / _VECTORS), library().IO_FLAG_MMAP)
+        index = library().read_index(str(place / _VECTORS), library().IO_FLAG_MMAP_IFC)
         ids = corpus.ids()
         if index.ntotal != len(ids):
             raise CorpusError(f"{place}: damaged ({index.ntotal} vectors for {len(ids)} documents); {again}")

@@ -42,6 +42,7 @@ class Fetcher:
         self._hosts = Hosts(config.allow)
         self._turns: dict[str, Bucket] = {}
         self._robots: dict[str, tuple[float, Robots]] = {}  # by origin, with the time until which they count
+        self._locks: dict[str, asyncio.Lock] = {}
         self._session: aiohttp.ClientSession | None = None
 
     async def page(self, text: str, keep: Keep) -> Outcome:
@@ -77,10 +78,20 @@ class Fetcher:
         raise DocumentRefused(f"this url redirects more than {_REDIRECTS} times")
 
     async def _robots_of(self, url: URL, keep: Keep) -> Robots:
+        """What a host allows. Raises DocumentRefused: the host itself cannot be opened."""
         origin = str(url.origin())
-        until, robots = self._robots.get(origin, (0.0, NOBODY))
-        if time.monotonic() < until:
+        # Many who begin with the same host ask for its file once.
+        lock = self._locks.get(origin) or _remember(self._locks, origin, asyncio.Lock())
+        async with lock:
+            until, robots = self._robots.get(origin, (0.0, NOBODY))
+            if time.monotonic() < until:
+                return robots
+            robots = await self._ask_robots(origin, keep)
+            lasts = _AGAIN if robots is NOBODY else _ROBOTS
+            _remember(self._robots, origin, (time.monotonic() + lasts, robots))
             return robots
+
+    async def _ask_robots(self, origin: str, keep: Keep) -> Robots:
         text = f"{origin}/robots.txt"
         try:
             for _ in range(_REDIRECTS + 1):
@@ -89,20 +100,14 @@ class Fetcher:
                 found = await self._get(place, _ROBOTS_SIZE, None)
                 if not isinstance(found, str):
                     keep(f"{origin}/robots.txt", found)
-                    robots = read_robots(found, self._config.agent)
-                    break
+                    return read_robots(found, self._config.agent)
                 text = found
-            else:
-                robots = NOBODY
         except DocumentRefused:
             if text == f"{origin}/robots.txt":
-                raise  # it is the host itself that cannot be opened
-            robots = NOBODY
+                raise
         except _Failed:
-            robots = NOBODY  # unreachable: nothing may be read, RFC 9309, 2.3.1.4
-        lasts = _AGAIN if robots is NOBODY else _ROBOTS
-        _remember(self._robots, origin, (time.monotonic() + lasts, robots))
-        return robots
+            pass
+        return NOBODY  # unreachable: nothing may be read, RFC 9309, 2.3.1.4
 
     async def _turn(self, url: URL, delay: float) -> None:
         """Wait for a request's turn at its host. Raises _Failed: it would come too late."""

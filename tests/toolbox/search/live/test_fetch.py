@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -82,6 +83,14 @@ async def test_robots_txt(web: SmallWeb, tmp_path: Path) -> None:
             await live.document(web.url("/page", "a.wide.test"))
     assert web.asked == ["site.test/robots.txt", "site.test/page", "a.wide.test/robots.txt"]
     assert {one["User-Agent"] for one in web.headers} == {"envfarm"}
+
+
+async def test_many_who_begin_with_a_host_ask_for_its_robots_txt_once(web: SmallWeb, tmp_path: Path) -> None:
+    web.pages = {f"site.test/{number}": html(f"page {number}") for number in range(20)}
+    async with living(web.config(), tmp_path) as live:
+        found = await asyncio.gather(*(live.document(web.url(f"/{number}")) for number in range(20)))
+    assert [one.text for one in found if one] == [f"page {number}" for number in range(20)]
+    assert web.asked.count("site.test/robots.txt") == 1
 
 
 @pytest.mark.parametrize(
