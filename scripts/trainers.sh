@@ -10,7 +10,7 @@ declare -A requirements=(
   [mcp-2]="mcp==2.3.0"  # asks first whether it can do without
   [openreward]="openreward==0.1.167 datasets==5.2.0" # and TRL's spec for it
   [mini-swe-agent]="mini-swe-agent==2.4.6 envfarm"
-  [inspect]="inspect-ai==0.3.285 envfarm pytest==9.2.0"
+  [inspect-ai]="inspect-ai==0.3.285 envfarm pytest==9.2.0"
   [verifiers]="verifiers==0.4.0 envfarm"
   [skyrl-gym]="skyrl-gym==0.4.0 envfarm"
   [trl]="trl==1.16.0 envfarm torch==2.15.0 jmespath==1.1.0"
