@@ -12,6 +12,7 @@ from envfarm.tasks.search.query import ANSWER, Atom, Link, Query, Value, depth, 
 
 _SIDE = 3  # constraints beside the chain, at most: more read like a form
 _LITERAL = 0.25  # how often a literal of the entity is asked for, not its name
+_VARIED = 30  # literals that a relation needs to be asked for: one of few can be guessed
 _MOST = 5000  # entities that a step of a chain may mean: from more no few constraints make one
 
 
@@ -120,6 +121,7 @@ def _wanting(graph: Graph, query: Query, entity: str, rng: random.Random) -> tup
         (relation, subjects[entity][0])
         for relation, subjects in graph.values.items()
         if relation not in used
+        and len(graph.holders[relation]) >= _VARIED
         and len(subjects.get(entity, ())) == 1
         and len(graph.holders[relation][subjects[entity][0]]) <= max(2, len(subjects) // 1000)
     ]
