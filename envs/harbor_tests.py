@@ -15,7 +15,7 @@ from envfarm.envs.reward_file import NoReward, read_reward
 from envfarm.envs.take import PRUNED, ROOTS, split_names
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.artifacts import Artifacts
-from envfarm.toolbox.errors import FileProblem, SandboxError, TaskError
+from envfarm.toolbox.errors import FileProblem, SandboxError, SandboxLost, TaskError
 from envfarm.toolbox.sandboxes.base import ExecResult, Sandbox
 
 ENV = {
@@ -33,6 +33,7 @@ ENV = {
 """The environment of the tests, beside the image's and the task's `[verifier] env`, which wins."""
 
 _LOGS = "/logs/verifier"
+_TESTED = "/.envfarm-tested"  # in a folder that is root's in every image: there, the agent's services were ended
 _REWARD_LIMIT = 65536  # bytes of a reward file
 _TREE = f"""{ROOTS}
 printf '%s\\0%s\\0\\0' "$PATH" "$PWD"
@@ -107,9 +108,11 @@ async def run_tests(
     """Bring the tests, run them, read the reward. Raises SandboxError, TaskError.
 
     `wipe` removes what lies in /tests first; an image of the verifier's own may bring its tests itself. `live` is the
-    agent's sandbox, with services that a second try would need.
+    agent's sandbox, with services that the tests ask: it is tested once. Raises SandboxLost where that was before.
     """
     verifier = task.config.verifier
+    if live:
+        await _only_once(sandbox)
     await _prepare(task, sandbox, wipe)
     result = await sandbox.run(
         "exec /tests/test.sh 2>&1",
@@ -122,8 +125,11 @@ async def run_tests(
     if result.timed_out:
         run.reason = f"the tests did not end within {verifier.timeout_sec:g} s"
         return run
-    if not live:
-        await sandbox.kill_all()  # what the tests left running must not write a reward after them
+    if live:
+        await _must(sandbox, f": >{_TESTED}", "that the tests ran cannot be noted")
+    # What the tests or the agent left running must not write a reward after them, nor into what is read of it: all
+    # processes have the output of the sandbox's first one.
+    await sandbox.kill_all()
     found: dict[str, bytes | None] = {}
     for name in ("reward.json", "reward.txt"):
         found[name] = await _reward_file(sandbox, f"{_LOGS}/{name}")
@@ -134,6 +140,12 @@ async def run_tests(
     except NoReward as error:
         run.reason = f"{error} (test.sh left with exit code {result.exit_code})"
     return run
+
+
+async def _only_once(sandbox: Sandbox) -> None:
+    """See that services still run, for without them good work would earn 0. Raises SandboxLost."""
+    if (await sandbox.run(f"[ -e {_TESTED} ]", user="root", cwd="/", timeout=60)).exit_code == 0:
+        raise SandboxLost("its services were ended by an earlier try to score it, which failed", cause="killed")
 
 
 async def _prepare(task: Task, sandbox: Sandbox, wipe: bool) -> None:

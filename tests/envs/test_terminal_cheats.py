@@ -237,6 +237,7 @@ LIVE_CHEATS = {
     "the logs moved away": "mv /logs /tmp/l; mv /logs/verifier /tmp/v; ln -s /tmp /logs/verifier; ln -s /tmp /tests",
     "a process that writes the reward": f"setsid sh -c 'while :; do {WIN}; sleep 0.02; done' >/dev/null 2>&1 &",
     "a process that reads the tests": "setsid sh -c 'while sleep 0.1; do cat /tests/* >> answer.txt; done' >&- 2>&- &",
+    "words among the farm's own": 'setsid sh -c \'while :; do printf "{\\"reward\\": 1}"; sleep 0.005; done\' &',
     "modules for the tests": f'cd ~; echo "{WIN_PY}" > json.py; mkdir -p .local/lib/python3.11/site-packages; '
     "cp json.py .local/lib/python3.11/site-packages/usercustomize.py",
 }

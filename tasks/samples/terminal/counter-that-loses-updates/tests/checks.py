@@ -6,7 +6,8 @@ import tempfile
 import time
 
 sys.path.insert(0, "/tests")
-from harness import ENV, check, main, run  # noqa: E402
+import harness  # noqa: E402
+from harness import ENV, alone, check, main, read, run  # noqa: E402
 
 BUMP = "/app/bump"
 
@@ -17,8 +18,8 @@ def folder():
     return place
 
 
-def bump(path, timeout=20, **env):
-    code, out, err = run([BUMP, path], timeout=timeout, env=env)
+def bump(path, timeout=20, keep=False, **env):
+    code, out, err = run([BUMP, path], timeout=timeout, env=env, keep=keep)
     return code, out.decode().strip(), err
 
 
@@ -42,14 +43,11 @@ def numbers(processes):
 
 
 def content(path):
-    with open(path) as file:
-        return file.read()
+    return read(path).decode()
 
 
 def write(path, text):
-    with open(path, "w") as file:
-        file.write(text)
-    os.chown(path, 65534, 65534)
+    harness.write(path, text.encode())
 
 
 @check
@@ -131,7 +129,7 @@ def a_hanging_holder_is_given_up():
         try:
             before = content(path) if os.path.exists(path) else ""
             started = time.monotonic()
-            code, out, _ = bump(path, timeout=8, BUMP_WAIT="1")
+            code, out, _ = bump(path, timeout=8, keep=True, BUMP_WAIT="1")
             took = time.monotonic() - started
             if code:
                 assert (code, out) == (75, ""), (code, out)
@@ -140,6 +138,7 @@ def a_hanging_holder_is_given_up():
         finally:
             os.killpg(processes[0].pid, signal.SIGCONT)
         numbers(processes)
+        alone()
     last = int(content(path))
     assert bump(path)[:2] == (0, str(last + 1))
 

@@ -6,6 +6,7 @@ The same file lies in every sample task, so that each folder stands alone.
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import traceback
 
 ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/nonexistent"}
 CHECKS = []
+NOBODY = 65534
 PATIENCE = 6  # seconds after which the first failure is enough
 
 
@@ -22,8 +24,60 @@ def check(function):
     return function
 
 
-def run(argv, *, stdin=b"", cwd="/", timeout=10, env=None, user="nobody", group="nogroup"):
-    """Run a program that is not trusted. Whatever it leaves behind is killed. Returns (exit code, stdout, stderr)."""
+def alone():
+    """End whatever runs as nobody, so that nothing of the agent's is there while root works on files of nobody's."""
+    while others():
+        end = "import os, signal; os.kill(-1, signal.SIGKILL)"  # all at once, also those that left their session
+        subprocess.run(
+            [sys.executable, "-I", "-c", end], user="nobody", group="nogroup", extra_groups=[], stderr=subprocess.DEVNULL
+        )
+        time.sleep(0.01)
+
+
+def others():
+    """Whether a process of nobody's lives, whatever it made of itself."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/status") as file:
+                status = dict(line.split(":", 1) for line in file if ":" in line)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if str(NOBODY) in status["Uid"].split() and status["State"].split()[0] not in "ZX":
+            return True
+    return False
+
+
+def read(path):
+    """A file of nobody's, which must be one: no link and no pipe to something else."""
+    with os.fdopen(_opened(path, os.O_RDONLY), "rb") as file:
+        return file.read()
+
+
+def write(path, data, mode=None):
+    """Put bytes into a file and give it to nobody."""
+    descriptor = _opened(path, os.O_WRONLY | os.O_CREAT)
+    with os.fdopen(descriptor, "wb") as file:
+        os.ftruncate(descriptor, 0)
+        file.write(data)
+        file.flush()
+        os.fchown(descriptor, NOBODY, NOBODY)
+        if mode is not None:
+            os.fchmod(descriptor, mode)
+
+
+def _opened(path, flags):
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise AssertionError(f"{path} is no regular file")
+    return descriptor
+
+
+def run(argv, *, stdin=b"", cwd="/", timeout=10, env=None, user="nobody", group="nogroup", keep=False):
+    """Run a program that is not trusted. Returns (exit code, stdout, stderr).
+
+    Whatever it leaves behind is killed, and everything else of nobody's: `keep` keeps those for a check that needs them.
+    """
     process = subprocess.Popen(
         argv, cwd=cwd, env=ENV | (env or {}), user=user, group=group, extra_groups=[], start_new_session=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -35,6 +89,8 @@ def run(argv, *, stdin=b"", cwd="/", timeout=10, env=None, user="nobody", group=
             os.killpg(process.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
+        if user == "nobody" and not keep:
+            alone()
     return process.returncode, out, err
 
 
@@ -54,6 +110,7 @@ def main():
             parts[function.__name__] = 0.0
             traceback.print_exc()
         print(f"{function.__name__}: {'ok' if parts[function.__name__] else 'FAILED'}", flush=True)
+    alone()
     parts["reward"] = 1.0 if CHECKS and all(parts.values()) else 0.0
     os.makedirs("/logs/verifier", exist_ok=True)
     with open("/logs/verifier/reward.json", "w") as file:

@@ -5,7 +5,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, "/tests")
-from harness import check, main, run  # noqa: E402
+from harness import check, main, read, run, write  # noqa: E402
 
 SOURCES = ["mktokens.sh", "tokens.txt", "limits.h", "expr.h", "lex.c", "eval.c", "main.c"]
 PRISTINE = "/app"  # this machine is fresh: only the Makefile comes from the agent
@@ -15,8 +15,7 @@ def checkout():
     folder = tempfile.mkdtemp(prefix="calc-", dir="/tmp")
     for name in SOURCES:
         shutil.copy(f"{PRISTINE}/{name}", folder)
-    with open("/app/Makefile", "rb") as file:
-        text = file.read()
+    text = read("/app/Makefile")
     with open(f"{folder}/Makefile", "wb") as file:
         file.write(text)
     subprocess.run(["chown", "-R", "nobody:nogroup", folder], check=True)
@@ -33,11 +32,9 @@ def age(folder):
 
 def edit(folder, name, old, new):
     age(folder)
-    with open(f"{folder}/{name}") as file:
-        text = file.read()
+    text = read(f"{folder}/{name}").decode()
     assert old in text, (name, old)
-    with open(f"{folder}/{name}", "w") as file:
-        file.write(text.replace(old, new))
+    write(f"{folder}/{name}", text.replace(old, new).encode())
 
 
 def make(folder, *args, ok=True):
@@ -112,10 +109,8 @@ def headers_added_later_count():
     make(folder)
     edit(folder, "main.c", '#include "expr.h"', '#include "expr.h"\n#include "greeting.h"')
     edit(folder, "main.c", '"%.10g', 'GREETING "%.10g')
-    with open(f"{folder}/greeting.h", "w") as file:
-        file.write('#include "inner.h"\n')
-    with open(f"{folder}/inner.h", "w") as file:
-        file.write('#define GREETING "a "\n')
+    write(f"{folder}/greeting.h", b'#include "inner.h"\n')
+    write(f"{folder}/inner.h", b'#define GREETING "a "\n')
     make(folder)
     assert calc(folder, "1+1") == "a 2"
     edit(folder, "inner.h", '"a "', '"b "')

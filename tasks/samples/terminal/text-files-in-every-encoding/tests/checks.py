@@ -6,7 +6,7 @@ import tempfile
 import unicodedata
 
 sys.path.insert(0, "/tests")
-from harness import check, main, run  # noqa: E402
+from harness import check, main, read, run, write  # noqa: E402
 
 LETTERS = "abc xyz 0189 äöüß éèê çñ ÅØ €„“”’–… Ωλ жщ 日本 😀 Ã Â ½ \t"
 HOLES = {0x81, 0x8D, 0x8F, 0x90, 0x9D}
@@ -22,16 +22,8 @@ def folder():
 
 def put(place, name, data, mode=0o644):
     path = f"{place}/{name}"
-    with open(path, "wb") as file:
-        file.write(data)
-    os.chown(path, 65534, 65534)
-    os.chmod(path, mode)
+    write(path, data, mode)
     return path
-
-
-def get(path):
-    with open(path, "rb") as file:
-        return file.read()
 
 
 def twice(text, times=1):
@@ -49,7 +41,7 @@ def becomes(cases):
         code, _, err = run(["/app/toutf8", *paths], timeout=15)
         assert code == 0, err.decode()
         for path, (what, before, after) in zip(paths, cases, strict=True):
-            found = get(path)
+            found = read(path)
             assert found == after.encode(), f"{what}{attempt}: {before!r} became {found!r}, not {after.encode()!r}"
     assert sorted(os.listdir(place)) == sorted(os.path.basename(path) for path in paths)
 
@@ -134,13 +126,13 @@ def broken_files_are_left_alone():
         put(place, "bad mark.txt", b"\xef\xbb\xbfcaf\xe9\n"), put(place, "utf32.txt", b"\0\0\xfe\xff\0\x11\0\0"),
     ]  # fmt: skip
     fine = [put(place, "first.txt", b"caf\xe9"), put(place, "last.txt", b"\xe9\r\n")]
-    before = {path: get(path) for path in broken}
+    before = {path: read(path) for path in broken}
     code, _, err = run(["/app/toutf8", fine[0], *broken, f"{place}/missing.txt", fine[1]])
     assert code == 65, code
     for path in broken:
-        assert get(path) == before[path], path
+        assert read(path) == before[path], path
         assert os.path.basename(path) in err.decode(), path
-    assert [get(path) for path in fine] == ["café\n".encode(), "é\n".encode()]
+    assert [read(path) for path in fine] == ["café\n".encode(), "é\n".encode()]
 
 
 @check
@@ -158,7 +150,7 @@ def files_keep_what_they_are():
     assert code == 0, err
     assert (os.stat(same).st_mtime, os.stat(same).st_ino) == (10**9, inode)
     assert os.path.islink(f"{place}/links/to tool")
-    assert get(tool) == "#!/bin/sh\necho é\n".encode()
+    assert read(tool) == "#!/bin/sh\necho é\n".encode()
     assert stat.S_IMODE(os.stat(tool).st_mode) == 0o750
     assert sorted(os.listdir(place)) == ["links", "same.txt", "tool.txt"]
     assert os.listdir(f"{place}/links") == ["to tool"]
