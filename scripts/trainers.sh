@@ -10,7 +10,7 @@ declare -A requirements=(
   [mcp-2]="mcp==2.3.0"  # asks first whether it can do without
   [mini-swe-agent]="mini-swe-agent==2.4.6 envfarm"
   [inspect-ai]="inspect-ai==0.3.285 envfarm pytest==9.2.0"
-  [verifiers]="verifiers==0.4.0 envfarm"
+  [verifiers]="verifiers==0.4.0 envfarm uv==0.13.8" # it runs its chat loop by uv
   [skyrl-gym]="skyrl-gym==0.4.0 envfarm"
   [trl]="trl==1.16.0 envfarm torch==2.15.0 jmespath==1.1.0"
 )
