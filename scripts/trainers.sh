@@ -11,6 +11,7 @@ declare -A requirements=(
   [openreward]="openreward==0.1.167 datasets==5.2.0" # and TRL's spec for it
   [mini-swe-agent]="mini-swe-agent==2.4.6 envfarm"
   [inspect-ai]="inspect-ai==0.3.285 envfarm pytest==9.2.0"
+  [verifiers]="verifiers==0.4.0 envfarm uv==0.13.8" # it runs its chat loop by uv
   [skyrl-gym]="skyrl-gym==0.4.0 envfarm"
   [trl]="trl==1.16.0 envfarm torch==2.15.0 jmespath==1.1.0"
 )

@@ -22,9 +22,14 @@ MAY_IMPORT = {
 }
 SCRIPTS = {"orchestrator/bench/swerex_peer.py", "orchestrator/bench/record_peer.py"}
 """Run by another Python, with what the benchmark installs there or the renderer's image has."""
-ADAPTERS = {"mini_swe_agent": ["minisweagent"], "inspect_ai": ["inspect_ai"], "skyrl_gym": ["skyrl_gym"]}
+ADAPTERS = {
+    "inspect_ai": ["inspect_ai"],
+    "mini_swe_agent": ["minisweagent"],
+    "skyrl_gym": ["skyrl_gym"],
+    "verifiers": ["verifiers", "mcp"],
+}
 """What an adapter may import besides: its trainer's packages."""
-NEED_TRAINERS = {"trainers/adapters/inspect_ai.py", "trainers/adapters/skyrl_gym.py"}
+NEED_TRAINERS = {"trainers/adapters/inspect_ai.py", "trainers/adapters/skyrl_gym.py", "trainers/adapters/verifiers.py"}
 """Adapters whose classes have a base class of their trainer's: imported where that is."""
 LONGEST_MODULE = 400  # lines; about 300 is the aim
 LONGEST_FUNCTION = 70  # lines with its docstring; about 40 is the aim

@@ -34,7 +34,13 @@ class Trainer:
     def run(self, *command: str | Path) -> str:
         """What a program prints there."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("ENVFARM_")}
-        own = {"ENVFARM_URL": self.url, "ENVFARM_TOKEN": TOKEN, "HOME": str(self.folder)}
+        own = {
+            "ENVFARM_URL": self.url,
+            "ENVFARM_TOKEN": TOKEN,
+            "HOME": str(self.folder),
+            "PATH": f"{self.python.parent}:{os.environ['PATH']}",
+            "UV_CACHE_DIR": str(ROOT / ".cache/trainers/uv"),
+        }
         done = subprocess.run(
             [self.python, *command], cwd=self.folder, env=clean | own, stdin=subprocess.DEVNULL, capture_output=True
         )
