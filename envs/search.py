@@ -14,8 +14,11 @@ from collections.abc import Collection
 from envfarm.envs.answers import LIMIT, correct, visible
 from envfarm.envs.base import Images, Message, Move, Reward, ScoreContext, Services
 from envfarm.envs.harbor import agent_spec
-from envfarm.tasks.search.question import load
+from envfarm.envs.judge.same import means
+from envfarm.envs.judge.verdict import Verdict
+from envfarm.tasks.search.question import Question, load
 from envfarm.tasks.spec import SearchTable, Task
+from envfarm.toolbox.endpoint import ModelUnavailable
 from envfarm.toolbox.errors import TaskError
 from envfarm.toolbox.sandboxes.base import Sandbox, SandboxSpec
 from envfarm.toolbox.search.served import said
@@ -49,6 +52,11 @@ class SearchEnvironment:
                 f"{task.path / 'task.toml'}: [envfarm.search] corpus: made for {wanted}, and {served}; name that "
                 "corpus in the setting `corpora`, or build the questions again"
             )
+        if _table(task).judge and services.judge is None:
+            raise TaskError(
+                f"{task.path / 'task.toml'}: [envfarm.search] judge: this farm has no judge; set judge.url and "
+                "judge.model, or leave it out and let words and values alone decide"
+            )
 
     def tools(self, task: Task) -> list[Tool]:
         """Those that the task names, on its own version of the corpus, and `finish`."""
@@ -81,12 +89,14 @@ class SearchEnvironment:
         return {}
 
     async def score(self, task: Task, context: ScoreContext) -> Reward:
-        """1 for the right answer, else 0. Raises TaskError."""
+        """1 for the right answer, else 0. Raises TaskError, FarmFault (the judge gave no verdict)."""
         question = load(task.path)
         pages = Pages.of(context.state)
         said = visible(context.answer or "")
         answer = _CITATION.sub("", said).strip()
         right = correct(answer, [question.answer, *question.aliases], kind=question.kind, unit=question.unit)
+        verdict = None if right else await _judged(task, context, question, answer)
+        right = right or (verdict is not None and verdict.score == 1)
         cited = [id for id in _cited(said, pages) if id in pages.opened]
         recall, precision = _overlap(pages.opened, question.gold)
         parts = {
@@ -104,6 +114,7 @@ class SearchEnvironment:
             "opened": pages.opened,
             "cited": cited,
             "gold": question.gold,
+            "verdict": None if verdict is None else verdict.model_dump(),
         }
         digest = await asyncio.to_thread(context.artifacts.put, json.dumps(record, ensure_ascii=False).encode())
         mark = task.config.envfarm.full_mark
@@ -142,6 +153,16 @@ def _table(task: Task) -> SearchTable:
             f"task.toml is {table.corpus}; build the question again"
         )
     return table
+
+
+async def _judged(task: Task, context: ScoreContext, question: Question, answer: str) -> Verdict | None:
+    """The judge's verdict on an answer that is not the one expected; None where it is not asked. Raises FarmFault."""
+    if not _table(task).judge or not 0 < len(answer) <= LIMIT:
+        return None
+    if context.services.judge is None:
+        raise ModelUnavailable("the task asks a judge, and none is set any more; set judge.url and judge.model")
+    expected = [question.answer, *question.aliases]
+    return await means(context.services.judge, question=question.question, answer=answer, expected=expected)
 
 
 def _cited(said: str, pages: Pages) -> list[str]:

@@ -27,7 +27,7 @@ from envfarm.orchestrator.owners import owner
 from envfarm.orchestrator.settings import Settings
 from envfarm.orchestrator.store.store import Store
 from envfarm.orchestrator.wire import open_registry
-from envfarm.toolbox.chat import ModelError
+from envfarm.toolbox.endpoint import ModelError
 from envfarm.toolbox.errors import ImageError, SandboxError, TaskError
 from envfarm.toolbox.sandboxes import reach
 from envfarm.toolbox.sandboxes.base import Isolation

@@ -28,13 +28,15 @@ from envfarm.orchestrator.errors import SettingsError
 from envfarm.toolbox.egress.config import EgressConfig
 from envfarm.toolbox.explain import Place, dotted, explain
 from envfarm.toolbox.sandboxes.base import Isolation
+from envfarm.toolbox.search.config import EmbeddingsConfig, RetrieverKind
+from envfarm.toolbox.search.live.config import LiveConfig
 
 PREFIX = "ENVFARM_"
 INSIDE = "__"  # between a table's name and a key of it, in a variable
 FILE = "envfarm.toml"
 CONFIG = "ENVFARM_CONFIG"  # names another file than ./envfarm.toml
 
-_SECRET = ("token", "tokens", "database", "judge", "judge.key")
+_SECRET = ("token", "tokens", "database", "judge", "judge.key", "embeddings", "embeddings.key")
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 
 BASE_IMAGES = {
@@ -47,6 +49,9 @@ BASE_IMAGES = {
     "node:*": "envfarm/node:1",
     "busybox:*": "envfarm/busybox:1",
 }
+
+
+Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 def _items(value: Any) -> Any:
@@ -115,15 +120,19 @@ class Settings(BaseSettings):
         None, description="folder of the artefacts, which several servers may share; default: artifacts in `data`"
     )
     host: str = Field("127.0.0.1", description="address that the server listens on")
-    port: int = Field(8470, ge=0, le=65535, description="its port; 0 takes a free one")
+    port: Port = Field(8470, description="its port; 0 takes a free one")
     tokens: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_items), AfterValidator(_no_empty_token)] = (
         Field(
             (),
             description="bearer tokens that the server takes, `TOKEN` or `TOKEN:RUN` for one run only; none: no check",
         )
     )
-    dialects: Annotated[tuple[Literal["mcp"], ...], NoDecode, BeforeValidator(_items)] = Field(
-        (), description="protocols besides `/v1` that the server speaks: `mcp`"
+    dialects: Annotated[tuple[Literal["mcp", "ors"], ...], NoDecode, BeforeValidator(_items)] = Field(
+        (), description="protocols besides `/v1` that the server speaks: `mcp`, `ors`"
+    )
+    dialect_ports: Annotated[dict[Literal["ors"], Port], NoDecode, BeforeValidator(_pairs)] = Field(
+        {},
+        description="`NAME=PORT,…`: ports of their own for dialects whose clients know no prefix; 0: a free one",
     )
     advertise: Annotated[str | None, AfterValidator(_server)] = Field(
         None, description="URL at which the other servers of the database reach this one; none: they answer 421"
@@ -178,8 +187,14 @@ class Settings(BaseSettings):
     corpora: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_items)] = Field(
         (), description="folders of corpora that search tasks may need; the first one answers `POST /retrieve`"
     )
-    search_index: Literal["tantivy", "fts"] = Field(
-        "tantivy", description="what searches the corpora, `tantivy` or `fts`"
+    search_index: RetrieverKind = Field(
+        "tantivy", description="what searches the corpora: `tantivy`, `fts`, `dense` or `hybrid`"
+    )
+    embeddings: Annotated[EmbeddingsConfig, NoDecode, BeforeValidator(_table)] = Field(
+        EmbeddingsConfig(), description="table of what makes the vectors of `dense` and `hybrid`"
+    )
+    live: Annotated[LiveConfig, NoDecode, BeforeValidator(_table)] = Field(
+        LiveConfig(), description="table of what search in the real web is told"
     )
     samples: bool = Field(True, description="whether the tasks that envfarm ships are served too")
     lease_seconds: float = Field(600.0, gt=0, description="how long an episode lives without a call or a heartbeat")

@@ -112,9 +112,11 @@ async def open_player(settings: Settings, use: str) -> AsyncIterator[Player]:
 
 @asynccontextmanager
 async def open_services(settings: Settings) -> AsyncIterator[Services]:
-    """What all episodes share, for the block. Raises CorpusError, StorageError."""
+    """What all episodes share, for the block. Raises CorpusError, StorageError, SearchUnavailable."""
     async with AsyncExitStack() as stack:
-        served = await stack.enter_async_context(open_served(settings.corpora, settings.search_index))
+        served = await stack.enter_async_context(
+            open_served(settings.corpora, settings.search_index, settings.embeddings, settings.live.open(settings.data))
+        )
         judge = settings.judge.open(settings.data)
         if judge is not None:
             stack.push_async_callback(judge.close)

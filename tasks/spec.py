@@ -138,6 +138,7 @@ class SearchTable(BaseModel):
 
     corpus: str  # the version, `sha256:…`, that the question was made for
     tools: tuple[Literal["search", "open", "find", "bash"], ...] = ("search", "open", "find")  # beside `finish`
+    judge: bool = False  # whether the judge is asked about an answer whose words and value are others
 
 
 class FarmTable(BaseModel):

@@ -23,6 +23,8 @@ from envfarm.orchestrator.http.routes import ROUTES
 from envfarm.orchestrator.schemas.episodes import EventType
 from envfarm.orchestrator.settings import Settings
 from envfarm.toolbox.egress.config import EgressConfig
+from envfarm.toolbox.search.config import EmbeddingsConfig
+from envfarm.toolbox.search.live.config import LiveConfig
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
@@ -99,7 +101,14 @@ def test_every_setting_is_documented_with_its_default_and_meaning() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "model"), [("kubernetes", KubernetesConfig), ("egress", EgressConfig), ("judge", JudgeConfig)]
+    ("table", "model"),
+    [
+        ("kubernetes", KubernetesConfig),
+        ("egress", EgressConfig),
+        ("judge", JudgeConfig),
+        ("embeddings", EmbeddingsConfig),
+        ("live", LiveConfig),
+    ],
 )
 def test_every_setting_of_a_table_is_documented_with_its_meaning(table: str, model: type[BaseModel]) -> None:
     rows = dict(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from envfarm.toolbox.chat import ModelError, Usage
+from envfarm.toolbox.chat import Usage
+from envfarm.toolbox.endpoint import ModelError
 
 
 class BudgetSpent(ModelError):

@@ -40,7 +40,8 @@ class JudgeConfig(BaseModel):
 
     def chat(self) -> ChatModel:
         """The model of a judge that is set. To be closed."""
-        from envfarm.toolbox.chat import ChatModel, Limits
+        from envfarm.toolbox.chat import ChatModel
+        from envfarm.toolbox.endpoint import Limits
 
         limits = Limits(
             timeout=self.timeout,

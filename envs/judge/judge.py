@@ -14,7 +14,8 @@ from envfarm.envs.judge.injection import scan
 from envfarm.envs.judge.prompt import Frame, Unusable
 from envfarm.envs.judge.verdict import Verdict, Vote, count
 from envfarm.tasks.rubric import Rubric
-from envfarm.toolbox.chat import BadAnswer, ChatModel
+from envfarm.toolbox.chat import ChatModel
+from envfarm.toolbox.endpoint import BadAnswer
 from envfarm.toolbox.errors import StorageError
 
 log = logging.getLogger(__name__)

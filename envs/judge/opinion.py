@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Sequence
 
 from envfarm.envs.base import Environment, Images, Message, Reward, ScoreContext, Services
-from envfarm.envs.judge.verdict import Verdict
 from envfarm.tasks.rubric import RubricTable
 from envfarm.tasks.spec import Task
 from envfarm.toolbox.errors import FileProblem, TaskError
@@ -90,7 +89,8 @@ class Judged:
         verdict = await judge.judge(self.table, request=task.instruction, text=text)
         evidence = {"verdict": await asyncio.to_thread(context.artifacts.put, verdict.model_dump_json().encode())}
         reward = reward.model_copy(update={"evidence": reward.evidence | evidence})
-        return _with(reward, self.table.weight, verdict.score, _injected(verdict))
+        why = None if verdict.injected is None else verdict.injected.of("what it made")
+        return _with(reward, self.table.weight, verdict.score, why)
 
 
 def _with(reward: Reward, weight: float, opinion: float, why: str | None) -> Reward:
@@ -102,12 +102,6 @@ def _with(reward: Reward, weight: float, opinion: float, why: str | None) -> Rew
 
 def _because(reward: Reward, why: str) -> Reward:
     return reward.model_copy(update={"reason": why if reward.reason is None else f"{reward.reason}; {why}"})
-
-
-def _injected(verdict: Verdict) -> str | None:
-    if verdict.injected is None:
-        return None
-    return f"what it made talks to its judge: {verdict.injected.words[:200]!r}"
 
 
 async def _read(sandbox: Sandbox, files: Sequence[str]) -> str:

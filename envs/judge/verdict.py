@@ -30,6 +30,10 @@ class Injection(_Part):
     where: str  # `text`, or `frame N`
     found_by: Literal["scan", "judge"]
 
+    def of(self, work: str) -> str:
+        """The reason of a reward that it cost something; `work` is what was judged, `the page`."""
+        return f"{work} talks to its judge: {self.words[:200]!r}"
+
 
 class Vote(_Part):
     """One complete answer of the model."""

@@ -70,5 +70,5 @@ def grade(page: Page, recording: Recording, verdict: Verdict | None) -> Grade:
         parts |= {"judge": verdict.score} | {f"judge_{name}": score for name, score in verdict.groups.items()}
         worth = page.weights.functional * share + page.weights.judge * verdict.score
     if verdict is not None and verdict.injected is not None:
-        failed = f"the page talks to its judge: {verdict.injected.words[:200]!r}"
+        failed = verdict.injected.of("the page")
     return Grade(0.0 if why else worth, parts, why or failed)

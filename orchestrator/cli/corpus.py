@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from envfarm.orchestrator.cli.flags import with_settings
 from envfarm.orchestrator.cli.output import console, emit_json, table
+from envfarm.orchestrator.settings import Loaded
 from envfarm.toolbox.errors import BadRequest
+from envfarm.toolbox.search.config import KINDS
 
 if TYPE_CHECKING:
+    from envfarm.toolbox.search.base import Hit
     from envfarm.toolbox.search.build import Built
 
 app = typer.Typer(help="Build, check and search a corpus of documents.", no_args_is_help=True)
@@ -89,22 +93,44 @@ def verify(corpus: Folder) -> None:
         console.print(f"{len(opened)} documents are as they were built", markup=False)
 
 
+@app.command("index")
+@with_settings("embeddings")
+def index(
+    loaded: Loaded,
+    corpus: Folder,
+    retriever: Annotated[str, typer.Option(help=f"{', '.join(KINDS)}.")] = "tantivy",
+) -> None:
+    """Make an index of a corpus before a server needs it; a dense one goes on where it was stopped."""
+    from envfarm.toolbox.search.retrievers import kind_of, open_retriever
+
+    async def made() -> None:
+        await (await open_retriever(corpus, kind_of(retriever), loaded.settings.embeddings, _say)).close()
+
+    asyncio.run(made())
+    console.print(f"the index {retriever} is there", soft_wrap=True, markup=False)
+
+
 @app.command("search")
+@with_settings("embeddings")
 def search(
+    loaded: Loaded,
     corpus: Folder,
     query: Annotated[str, typer.Argument(help="Words.")],
     top_k: Annotated[int, typer.Option(help="Hits.", min=1)] = 5,
-    retriever: Annotated[str, typer.Option(help="tantivy or fts.")] = "tantivy",
+    retriever: Annotated[str, typer.Option(help=f"{', '.join(KINDS)}.")] = "tantivy",
     json: Json = False,
 ) -> None:
     """Search a corpus as agents do."""
-    from envfarm.toolbox.search.corpus import Corpus
-    from envfarm.toolbox.search.index import open_index
+    from envfarm.toolbox.search.retrievers import kind_of, open_retriever
 
-    if retriever not in ("tantivy", "fts"):
-        raise BadRequest(f"--retriever: {retriever!r} is none; there are tantivy and fts")
-    opened = open_index(Corpus.open(corpus), "fts" if retriever == "fts" else "tantivy")
-    hits = asyncio.run(opened.search(query, top_k))
+    async def found() -> list[Hit]:
+        opened = await open_retriever(corpus, kind_of(retriever), loaded.settings.embeddings, _say)
+        try:
+            return await opened.search(query, top_k)
+        finally:
+            await opened.close()
+
+    hits = asyncio.run(found())
     table([hit.model_dump() for hit in hits], ["id", "title", "score", "snippet"], as_json=json)
 
 

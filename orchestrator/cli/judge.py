@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from envfarm.orchestrator.chosen import chosen
 from envfarm.orchestrator.cli.flags import with_settings
 from envfarm.orchestrator.cli.output import console, emit_json, says_when_stopped, table
 from envfarm.orchestrator.cli.places import ROOTS
@@ -46,9 +47,7 @@ async def _calibrate(settings: Settings, names: list[str]) -> Report:
     from envfarm.orchestrator.wire import open_player, open_registry
 
     registry = open_registry(settings)
-    ids = [id for id in registry.ids() if any(id == name or id.startswith(f"{name.rstrip('/')}/") for name in names)]
-    if not ids:
-        raise BadRequest(f"no task is called {', '.join(names)}; `envfarm tasks list` has them")
+    ids = chosen(names, registry.ids())
     report = Report()
     async with open_player(settings, "calibrate") as player:
         judge = player.services.judge

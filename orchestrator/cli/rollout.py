@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from envfarm.orchestrator.chosen import chosen
 from envfarm.orchestrator.cli.episodes import SERVER
 from envfarm.orchestrator.cli.flags import with_settings
 from envfarm.orchestrator.cli.output import console, says_when_stopped, table
@@ -51,7 +52,8 @@ def rollout(
     """
     from envfarm.orchestrator.rollout.attempt import Options
     from envfarm.orchestrator.rollout.passes import summary
-    from envfarm.toolbox.chat import ChatModel, Limits
+    from envfarm.toolbox.chat import ChatModel
+    from envfarm.toolbox.endpoint import Limits
 
     if not model.startswith(("http://", "https://")):
         raise BadRequest(f"--model: {model!r} is no URL; write http://HOST:PORT/v1, and the model's name with --name")
@@ -67,12 +69,13 @@ async def _rollout(
     settings: Settings, names: list[str], chat: ChatModel, n: int, out: Path, concurrency: int, options: Options
 ) -> list[Trajectory]:
     from envfarm.orchestrator.rollout.ledger import Ledger
-    from envfarm.orchestrator.rollout.rollout import Rollout, chosen
+    from envfarm.orchestrator.rollout.rollout import Rollout
 
     ledger = Ledger(out, chat.model)
     async with connect_farm(settings) as farm, chat:
         with says_when_stopped():
-            tasks = await chosen(farm, names)
+            known = {task.id: task for task in await farm.tasks()}
+            tasks = [known[id] for id in chosen(names, known)]
             total = sum(len(ledger.left(task.id, n)) for task in tasks)
             kept = len(tasks) * n - total
             console.print(f"{len(tasks)} tasks, {total} attempts to play, {kept} in {out} already", soft_wrap=True)

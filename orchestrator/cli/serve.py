@@ -45,6 +45,8 @@ async def _serve(settings: Settings) -> None:
             f"(pages: {server.url}/docs, log: {log}); stop with Ctrl-C",
             soft_wrap=True,
         )
+        for name, where in server.doors:
+            console.print(f"{name} on {where}", soft_wrap=True)
         if broken:
             more = f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
             names = ", ".join(broken[:_NAMED])

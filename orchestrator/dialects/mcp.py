@@ -12,7 +12,6 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable
 from hashlib import sha256
 from typing import Any
-from weakref import WeakValueDictionary
 
 import orjson
 from aiohttp import web
@@ -20,13 +19,13 @@ from pydantic import ValidationError
 
 from envfarm import __version__
 from envfarm.orchestrator.dialects.rpc import CallId, Json, RpcCall, UnknownMethod, answered, call_id
+from envfarm.orchestrator.dialects.turns import in_turn
 from envfarm.orchestrator.http.boundary import JSON, Nothing, Request, Route
 from envfarm.orchestrator.http.sse import stream
 from envfarm.orchestrator.schemas.episodes import Call, StepRequest, StepView
 from envfarm.toolbox.errors import BadRequest
 from envfarm.toolbox.explain import explain
 
-TURNS: web.AppKey[WeakValueDictionary[str, asyncio.Lock]] = web.AppKey("mcp_turns")
 STEP_ID = "envfarm/step_id"  # in the `_meta` of a call: a step_id of the agent's own
 STEP = "envfarm/step"  # in the `_meta` of a result: what /v1 says of the step besides its content
 VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
@@ -67,8 +66,8 @@ async def resume(request: Http) -> web.StreamResponse:
 
 
 ROUTES = (
-    Route("POST", "/mcp/{id}", post, "application/json"),
-    Route("GET", "/mcp/{id}", resume, "text/event-stream"),
+    Route("POST", "/{id}", post, "application/json"),
+    Route("GET", "/{id}", resume, "text/event-stream"),
 )
 
 
@@ -100,9 +99,7 @@ async def _run(request: Http, id: str, step_id: Any, params: Json) -> Json:
         step = StepRequest.model_validate({"step_id": step_id, "calls": [call]})
     except ValidationError as error:
         raise BadRequest(f"params: {explain(error, StepRequest)}") from None
-    turns = request.http.app[TURNS]
-    lock = turns.setdefault(id, asyncio.Lock())
-    async with lock:
+    async with in_turn(request.http.app, id):
         view = await request.farm.step(id, step)
     assert view is not None  # no `wait` was given
     return _result(view)

@@ -78,7 +78,7 @@ class Farm:
         self.broom = Broom(core)
         self._recovery = Recovery(core, self._admission, self._steps, self._scoring, self._leases)
         self._takeover = Takeover(core, self._recovery)
-        keys = Keys(core.store)
+        self._keys = keys = Keys(core.store)
         self._creation = Creation(core, keys, self._admission, self._leases)
         self._forks = Forks(core, self._scoring, keys, self._leases)
 
@@ -123,6 +123,10 @@ class Farm:
             return [live_view(one) for one in await self.core.whole(self._creation.create(request, run))]
         ids = await self.core.whole(self._creation.once(request, run, idempotency_key))
         return [await self.episode(id) for id in ids]
+
+    async def made(self, run: str, idempotency_key: str) -> list[str] | None:
+        """The ids of the episodes that a key made in a run; None: it made none. Raises StoreError."""
+        return await self._keys.made(run, idempotency_key)
 
     async def fork(self, id: str, request: ForkRequest, *, idempotency_key: str | None = None) -> list[EpisodeView]:
         """New episodes that go on where a running one stands, each in a copy of its sandbox.

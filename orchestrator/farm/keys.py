@@ -62,20 +62,33 @@ class Keys:
         lock = self._busy.setdefault((claim.run, claim.key), asyncio.Lock())
         async with lock:
             try:
-                known = await self._known(claim)
+                known = await self._made(claim)
                 if known is None:
                     known = [episode.id for episode in await make()]
             except Conflict:  # another server had the same request
-                known = await self._known(claim)
+                known = await self._made(claim)
                 if known is None:
                     raise
         return known
 
-    async def _known(self, claim: Claim) -> list[str] | None:
-        rows = await self.store.rows(_KEY, {"run": claim.run, "key": claim.key})
-        if not rows:
+    async def made(self, run: str, key: str) -> list[str] | None:
+        """The ids of the episodes that a key made; None: it was not used. Raises StoreError."""
+        row = await self._row(run, key)
+        return None if row is None else _ids(row)
+
+    async def _made(self, claim: Claim) -> list[str] | None:
+        row = await self._row(claim.run, claim.key)
+        if row is None:
             return None
-        if rows[0].digest != claim.digest:
+        if row.digest != claim.digest:
             raise Conflict(f"Idempotency-Key {claim.key!r} was used before with another body; make up a new one")
-        ids: list[str] = load(rows[0].episodes)
-        return ids
+        return _ids(row)
+
+    async def _row(self, run: str, key: str) -> Any:
+        rows = await self.store.rows(_KEY, {"run": run, "key": key})
+        return rows[0] if rows else None
+
+
+def _ids(row: Any) -> list[str]:
+    ids: list[str] = load(row.episodes)
+    return ids

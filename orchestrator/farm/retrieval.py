@@ -8,6 +8,7 @@ from envfarm.orchestrator.farm.core import Core
 from envfarm.orchestrator.schemas.search import Passage, RetrieveRequest, RetrieveView, Scored
 from envfarm.toolbox.errors import NotFound
 from envfarm.toolbox.search.base import Hit, Retriever
+from envfarm.toolbox.search.errors import DocumentRefused
 from envfarm.toolbox.search.served import said
 
 _AT_ONCE = 8  # queries of one request
@@ -36,7 +37,10 @@ async def retrieve(core: Core, request: RetrieveRequest) -> RetrieveView:
 
 
 async def _scored(hit: Hit, source: Retriever, limit: int) -> Scored:
-    document = await source.document(hit.id)
+    try:
+        document = await source.document(hit.id)
+    except DocumentRefused:  # of a live source: the snippet is what there is
+        document = None
     text = hit.snippet if document is None else document.text
     passage = Passage(id=hit.id, contents=f'"{hit.title}"\n{text[:limit]}')
     return Scored(document=passage, score=hit.score)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from aiohttp import web
 
-from envfarm.orchestrator.dialects.mcp import TURNS
+from envfarm.orchestrator.dialects.ors_calls import UNREAD
 from envfarm.orchestrator.dialects.table import DIALECTS
+from envfarm.orchestrator.dialects.turns import TURNS
 from envfarm.orchestrator.http.auth import Auth
-from envfarm.orchestrator.http.boundary import AUTH, FARM, METRICS, boundary, endpoint
+from envfarm.orchestrator.http.boundary import AUTH, FARM, METRICS, Route, boundary, endpoint
 from envfarm.orchestrator.http.forwarding import FORWARDER, Forwarder
 from envfarm.orchestrator.http.inflight import IN_FLIGHT, InFlight
 from envfarm.orchestrator.http.metrics import Metrics
@@ -33,24 +34,45 @@ def make_app(
     `body_limit` is in bytes. Tokens are `TOKEN`, or `TOKEN:RUN` for one run only; without any, only this machine is
     answered. `dialects` are those of the table.
     """
-    app = web.Application(middlewares=[boundary], client_max_size=body_limit)
-    app[FARM] = farm
-    app[AUTH] = Auth(tokens)
-    app[METRICS] = Metrics(farm.toolbox.stats, farm.counts)
-    app[STREAMS] = set()
-    app[TURNS] = WeakValueDictionary()
-    routes = [*ROUTES, *(route for name in dialects for route in DIALECTS[name])]
+    app = _bare(farm, Auth(tokens), Metrics(farm.toolbox.stats, farm.counts), Forwarder(farm), body_limit)
+    routes = [*ROUTES, *(route for name in dialects for route in DIALECTS[name].on_the_farms_port())]
     doc = document(routes)
     app[OPENAPI] = json.dumps(doc).encode()
     app[PAGE] = page(doc)
-    app[IN_FLIGHT] = InFlight()
-    app[FORWARDER] = Forwarder(farm)
-    app.cleanup_ctx.append(app[FORWARDER].life)
-    app.on_shutdown.extend((shut_down, app[IN_FLIGHT].end))
     app.router.add_get("/", _home)
+    _add(app, routes)
+    return app
+
+
+def make_door(app: web.Application, name: str, *, body_limit: int) -> web.Application:
+    """A dialect alone, without its prefix, for a port of its own; tokens and metrics are those of the farm's port."""
+    dialect = DIALECTS[name]
+    farm = app[FARM]
+    door = _bare(farm, app[AUTH], app[METRICS], Forwarder(farm, dialect.prefix), body_limit)
+    door[TURNS] = app[TURNS]
+    door[UNREAD] = app[UNREAD]
+    _add(door, dialect.routes)
+    return door
+
+
+def _bare(farm: Farm, auth: Auth, metrics: Metrics, forwarder: Forwarder, body_limit: int) -> web.Application:
+    app = web.Application(middlewares=[boundary], client_max_size=body_limit)
+    app[FARM] = farm
+    app[AUTH] = auth
+    app[METRICS] = metrics
+    app[STREAMS] = set()
+    app[TURNS] = WeakValueDictionary()
+    app[UNREAD] = {}
+    app[IN_FLIGHT] = InFlight()
+    app[FORWARDER] = forwarder
+    app.cleanup_ctx.append(forwarder.life)
+    app.on_shutdown.extend((shut_down, app[IN_FLIGHT].end))
+    return app
+
+
+def _add(app: web.Application, routes: Iterable[Route]) -> None:
     for route in routes:
         app.router.add_route(route.method, route.path, endpoint(route))
-    return app
 
 
 async def _home(_: web.Request) -> web.Response:

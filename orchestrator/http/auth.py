@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -62,6 +62,14 @@ def loopback(host: str) -> bool:
         return host == "localhost" or ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def credential(headers: Mapping[str, str]) -> str | None:
+    """What a request shows to be let in, as an `Authorization` header; some clients send only X-API-Key."""
+    if (authorization := headers.get("Authorization")) is not None:
+        return authorization
+    key = headers.get("X-API-Key")
+    return None if key is None else f"Bearer {key}"
 
 
 def _local_only(host: str, origin: str | None) -> None:

@@ -13,7 +13,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from envfarm.orchestrator.errors import Forbidden, Moving
-from envfarm.orchestrator.http.auth import Auth, Caller
+from envfarm.orchestrator.http.auth import Auth, Caller, credential
 from envfarm.orchestrator.http.forwarding import FORWARDER
 from envfarm.orchestrator.http.inflight import IN_FLIGHT
 from envfarm.orchestrator.http.metrics import Metrics
@@ -70,6 +70,10 @@ class Request(Generic[Q, B]):
         if self.caller.run is not None and await self.farm.episode_run(id, deleted=deleted) != self.caller.run:
             raise NotFound(f"no episode {id}")
 
+    async def elsewhere(self, id: str) -> web.StreamResponse | None:
+        """The answer of the server that drives an episode which the path does not name; None: it is for this one."""
+        return await self.http.app[FORWARDER].about(self.http, id)
+
     def run(self, asked: str | None) -> str | None:
         """The run that a call is about: that of the token, else the one asked for. Raises Forbidden."""
         if self.caller.run is None:
@@ -125,7 +129,7 @@ def endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespon
         caller = Caller()
         if not route.open:
             headers = http.headers
-            caller = app[AUTH].caller(headers.get("Authorization"), http.host, headers.get("Origin"))
+            caller = app[AUTH].caller(credential(headers), http.host, headers.get("Origin"))
         if drives and app[FARM].servers.lapsed:  # what we remember of our episodes may be old: somebody else has them
             await app[FARM].servers.hold()
         if about_one and http.match_info["id"] not in app[FARM].core.live:

@@ -39,8 +39,9 @@ T = TypeVar("T")
 class Forwarder:
     """Sends requests on to the other servers of the farm."""
 
-    def __init__(self, farm: Farm) -> None:
+    def __init__(self, farm: Farm, prefix: str = "") -> None:
         self.farm = farm
+        self.prefix = prefix  # of what is sent: servers ask each other at the one port that they advertise
         self._session: aiohttp.ClientSession | None = None
         self._hints: dict[str, str] = {}
 
@@ -161,7 +162,7 @@ class Forwarder:
         for name in _NOT_SENT:
             headers.popall(name, None)
         headers[HOP] = self.farm.core.owner
-        target = URL(url.rstrip("/") + http.raw_path, encoded=True)
+        target = URL(url.rstrip("/") + self.prefix + http.raw_path, encoded=True)
         try:
             request = self._session.request(
                 http.method, target, headers=headers, data=io.BytesIO(body) if body else None, allow_redirects=False

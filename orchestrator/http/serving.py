@@ -14,7 +14,7 @@ from pathlib import Path
 from aiohttp import web
 
 from envfarm.orchestrator.errors import DataInUse, PortBusy, SettingsError
-from envfarm.orchestrator.http.app import make_app, make_runner
+from envfarm.orchestrator.http.app import make_app, make_door, make_runner
 from envfarm.orchestrator.http.auth import loopback
 from envfarm.orchestrator.settings import Settings
 from envfarm.orchestrator.wire import open_farm
@@ -31,6 +31,7 @@ class Server:
     token: str | None
     registry: Registry | None = None  # of a server in this process
     drain: Callable[[float], Awaitable[None]] | None = None  # likewise: ends its steps, for at most so many seconds
+    doors: tuple[tuple[str, str], ...] = ()  # dialects with a port of their own, and where it is
 
 
 def data_folder(settings: Settings) -> Path:
@@ -55,18 +56,23 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
             f"host: {settings.host} can be reached from outside and no token is asked for; "
             "set ENVFARM_TOKENS, or host = 127.0.0.1"
         )
+    for name in settings.dialect_ports:
+        if name not in settings.dialects:
+            raise SettingsError(f"dialect_ports: {name} has a port but is not spoken; add it to `dialects`")
     data = data_folder(settings)
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(_listen(settings.host, settings.port))
+        ports = settings.dialect_ports.items()
+        doors = {name: stack.enter_context(_listen(settings.host, port)) for name, port in ports}
         farm = await stack.enter_async_context(open_farm(settings))
-        runner = make_runner(make_app(farm, tokens=tokens, body_limit=settings.body_limit, dialects=settings.dialects))
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        await web.SockSite(runner, listener).start()
-        host, port = listener.getsockname()[:2]
-        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        app = make_app(farm, tokens=tokens, body_limit=settings.body_limit, dialects=settings.dialects)
+        url = await _serve(stack, app, listener)
+        open_doors = [
+            (name, await _serve(stack, make_door(app, name, body_limit=settings.body_limit), door))
+            for name, door in doors.items()
+        ]
         stack.enter_context(_Announcement(data / _ANNOUNCED, url))
-        yield Server(url, tokens[0].partition(":")[0] if tokens else None, farm.registry, farm.drain)
+        yield Server(url, tokens[0].partition(":")[0] if tokens else None, farm.registry, farm.drain, tuple(open_doors))
 
 
 @asynccontextmanager
@@ -85,6 +91,7 @@ async def reachable(settings: Settings) -> AsyncIterator[Server]:
             update={
                 "host": "127.0.0.1",
                 "port": 0,
+                "dialect_ports": {},
                 "tokens": Settings(tokens=(own,)).tokens,
                 "advertise": None,
                 "takeover": False,  # it is gone as soon as the command is
@@ -101,6 +108,16 @@ async def reachable(settings: Settings) -> AsyncIterator[Server]:
         yield server
 
 
+async def _serve(stack: AsyncExitStack, app: web.Application, listener: socket.socket) -> str:
+    """Serve an application until the stack unwinds; where it can be reached."""
+    runner = make_runner(app)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    await web.SockSite(runner, listener).start()
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -114,7 +131,7 @@ def _listen(host: str, port: int) -> socket.socket:
             raise SettingsError(f"host: {host}: {error.strerror}") from None
         raise PortBusy(
             f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}; "
-            "stop what listens there, or choose another with --port"
+            "stop what listens there, or choose another with --port, or dialect_ports"
         ) from None
     return listener
 

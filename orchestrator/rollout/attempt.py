@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from envfarm.orchestrator.rollout.conversation import Conversation, Protocol
-from envfarm.toolbox.chat import ChatModel, ModelError, ModelRefused
+from envfarm.toolbox.chat import ChatModel
+from envfarm.toolbox.endpoint import ModelError, ModelRefused
 from envfarm.trainers.client import ClientError, Episode, EpisodeFailed, Farm, Task
 
 _IDLE = 3  # answers in a row without a call, after which the model is taken to be done

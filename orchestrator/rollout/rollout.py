@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from envfarm.orchestrator.rollout.attempt import Options, Trajectory, play
 from envfarm.orchestrator.rollout.ledger import Ledger
 from envfarm.toolbox.chat import ChatModel
-from envfarm.toolbox.errors import BadRequest
 from envfarm.trainers.client import Farm, Task
 from envfarm.trainers.spawned import spawned
 
@@ -38,17 +36,3 @@ class Rollout:
         async with spawned(one(task, number) for task, number in left) as playing:
             for done in asyncio.as_completed(playing):
                 yield await done
-
-
-async def chosen(farm: Farm, names: Sequence[str]) -> list[Task]:
-    """The tasks of some ids, or of the datasets that ids begin with. Raises BadRequest, ClientError."""
-    known = {task.id: task for task in await farm.tasks()}
-    found: dict[str, Task] = {}
-    for name in names:
-        some = {id: task for id, task in known.items() if id == name or id.startswith(f"{name.rstrip('/')}/")}
-        if not some:
-            near = difflib.get_close_matches(name, [*known, *{task.dataset for task in known.values()}], 1)
-            advice = f"did you mean {near[0]!r}?" if near else "`envfarm tasks list` has them"
-            raise BadRequest(f"no task and no dataset is called {name!r}; {advice}")
-        found |= some
-    return list(found.values())

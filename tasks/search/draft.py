@@ -12,7 +12,8 @@ from envfarm.tasks.search.query import ANSWER, Atom, Link, Query, Value, depth, 
 
 _SIDE = 3  # constraints beside the chain, at most: more read like a form
 _LITERAL = 0.25  # how often a literal of the entity is asked for, not its name
-_MOST = 5000  # possible answers of a chain from which on no few constraints make it one
+_VARIED = 30  # literals that a relation needs to be asked for: one of few can be guessed
+_MOST = 5000  # entities that a step of a chain may mean: from more no few constraints make one
 
 
 @dataclass(slots=True)
@@ -31,7 +32,7 @@ def draft(graph: Graph, seed: str, deep: int, rng: random.Random) -> Drafted | N
     if steps is None:
         return None
     way = _way(steps)
-    if graph.titles.get(way[0], "") == "" or _direct(graph, way):
+    if graph.titles.get(way[0], "") == "" or _direct(graph, way) or _wide(graph, steps):
         return None
     truth = {ANSWER: way[0]} | {f"?x{at}": entity for at, entity in enumerate(way[1:-1], 1)}
     made = _unique(graph, _chained(steps, truth), truth, piece, rng)
@@ -54,6 +55,17 @@ def _direct(graph: Graph, way: list[str]) -> bool:
     return len(way) > 2 and any(way[-1] in (one.subject, one.object) for one in graph.edges[way[0]])
 
 
+def _wide(graph: Graph, steps: list[tuple[str, Edge]]) -> bool:
+    """Whether the chain, followed from what the question names, leads to too many entities somewhere."""
+    reached = {_way(steps)[-1]}
+    for at, edge in reversed(steps):
+        ways = (graph.backlinks if edge.subject == at else graph.links)[edge.relation]
+        reached = {there for one in reached for there in ways.get(one, ())}
+        if len(reached) >= _MOST:
+            return True
+    return False
+
+
 def _term(entity: str, truth: dict[str, str]) -> str:
     return next((name for name, one in truth.items() if one == entity), entity)
 
@@ -69,8 +81,6 @@ def _chained(steps: list[tuple[str, Edge]], truth: dict[str, str]) -> Query:
 def _unique(graph: Graph, query: Query, truth: dict[str, str], piece: list[Edge], rng: random.Random) -> Query | None:
     """The query with as few further constraints as leave one answer, and each of them needed."""
     left = len(names(query, graph))
-    if left > _MOST:
-        return None
     side = _side(graph, query, truth, piece)
     rng.shuffle(side)
     added = 0
@@ -111,6 +121,7 @@ def _wanting(graph: Graph, query: Query, entity: str, rng: random.Random) -> tup
         (relation, subjects[entity][0])
         for relation, subjects in graph.values.items()
         if relation not in used
+        and len(graph.holders[relation]) >= _VARIED
         and len(subjects.get(entity, ())) == 1
         and len(graph.holders[relation][subjects[entity][0]]) <= max(2, len(subjects) // 1000)
     ]

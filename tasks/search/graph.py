@@ -40,6 +40,7 @@ class Graph:
         self.forms: dict[str, Form] = {}  # of the literals of a relation
         self.edges: dict[str, list[Edge]] = {}  # all links of an entity
         self.stated: dict[tuple[str, str, str], str] = {}  # facts that another document than the subject's states
+        self._starting: dict[tuple[str, str], frozenset[str]] = {}  # asked for again and again, and many
         self._measured: dict[str, list[tuple[float, str]]] = {}
 
     @classmethod
@@ -74,6 +75,19 @@ class Graph:
         first = bisect.bisect_left(ordered, (low, ""))
         last = bisect.bisect_right(ordered, (high, "\U0010ffff"))
         return [entity for _, entity in ordered[first:last]]
+
+    def having(self, relation: str, literal: str) -> frozenset[str]:
+        """Whoever has a literal."""
+        return frozenset(self.holders.get(relation, {}).get(literal, ()))
+
+    def starting(self, relation: str, head: str) -> frozenset[str]:
+        """Whoever has a literal that starts so, in whatever case."""
+        key = relation, head.casefold()
+        if key not in self._starting:
+            literals = self.holders.get(relation, {}).items()
+            found = (one for text, who in literals if text.casefold().startswith(key[1]) for one in who)
+            self._starting[key] = frozenset(found)
+        return self._starting[key]
 
     def document(self, subject: str, relation: str, object: str) -> str:
         """The document that states a fact."""

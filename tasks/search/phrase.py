@@ -3,24 +3,9 @@
 from __future__ import annotations
 
 from envfarm.tasks.search.graph import Graph
-from envfarm.tasks.search.query import ANSWER, Link, Query, Value, variable
-from envfarm.tasks.search.values import shown
+from envfarm.tasks.search.query import ANSWER, Link, Query, variable
+from envfarm.tasks.search.wording import a, said_of, singular, verb, words
 
-_PHRASES = {  # relation: what its subject does, what its object does; {} is the other
-    "depends": ("depends on {}", "is a dependency of {}"),
-    "pre-depends": ("pre-depends on {}", "is a pre-dependency of {}"),
-    "recommends": ("recommends {}", "is recommended by {}"),
-    "suggests": ("suggests {}", "is suggested by {}"),
-    "enhances": ("enhances {}", "is enhanced by {}"),
-    "conflicts": ("conflicts with {}", "is in conflict with {}"),
-    "breaks": ("breaks {}", "is broken by {}"),
-    "replaces": ("replaces {}", "is replaced by {}"),
-    "provides": ("provides {}", "is provided by {}"),
-    "section": ("is in {}", "contains {}"),
-    "maintainer": ("is maintained by {}", "maintains {}"),
-    "tags": ("is tagged {}", "is a tag of {}"),
-    "source": ("is built from the source {}", "is the source of {}"),
-}
 _NAMES = {"maintainer", "person", "people", "author"}  # nouns that are not put before a name
 _ORDINALS = ("", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 
@@ -35,7 +20,7 @@ class _Writer:
         self._query, self._truth, self._graph = query, truth, graph
         self._number: dict[str, int] = {}  # of a variable among those with its noun
         self._left = list(query.links)
-        self._spoken = ANSWER  # what `it` means
+        self._spoken = {ANSWER}  # of what a sentence was said
 
     def write(self) -> str:
         opening = self._introduced(ANSWER)
@@ -51,12 +36,19 @@ class _Writer:
             if link is None:
                 waiting.pop(0)
                 continue
-            subject = self._mention(at)
             known = len(self._reached)
-            sentences.append(f"{subject} {self._step(at, link)}.")
-            self._spoken = at
+            sentences.append(self._sentence(at, link))
             waiting[1:1] = self._reached[known:]
-        return " ".join([*sentences, self._asked()])
+        return " ".join([*sentences, self._asked(alone=len(sentences) == 1)])
+
+    def _sentence(self, at: str, link: Link) -> str:
+        """A link, said of a term that is known; `it` could be the one that was mentioned last."""
+        mention = self._that(at)
+        does = self._step(at, link)
+        if at in self._spoken:
+            does = f"is also {does[3:]}" if does.startswith("is ") else f"also {does}"
+        self._spoken.add(at)
+        return f"{mention[0].upper()}{mention[1:]} {does}."
 
     @property
     def _reached(self) -> list[str]:
@@ -70,18 +62,18 @@ class _Writer:
         self._left.remove(link)
         other = link.object if link.subject == at else link.subject
         if other in self._number:
-            return _verb(link, at).format(self._that(other))
-        return _verb(link, at).format(self._introduced(other) + _that(self._said(other)))
+            return verb(link, at).format(self._that(other))
+        return verb(link, at).format(self._introduced(other) + _that(self._said(other)))
 
     def _said(self, term: str) -> list[str]:
         """What is said of a term without another variable."""
-        said = [_value(one, self._graph) for one in self._query.values if one.of == term]
+        said = [said_of(one, self._graph) for one in self._query.values if one.of == term]
         for link in list(self._left):
             ends = (link.subject, link.object)
             if term in ends and not all(variable(end) for end in ends):
                 self._left.remove(link)
                 other = link.object if link.subject == term else link.subject
-                said.append(_verb(link, term).format(self._named(other)))
+                said.append(verb(link, term).format(self._named(other)))
         return said
 
     def _noun(self, term: str) -> str:
@@ -95,8 +87,8 @@ class _Writer:
         """A term that is mentioned for the first time: `a package`, `a second package`."""
         noun = self._noun(term)
         self._number[term] = number = sum(self._noun(one) == noun for one in self._number)
-        words = f"{_ORDINALS[number]} {noun}".strip() if number < len(_ORDINALS) else f"further {noun}"
-        return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+        called = f"{_ORDINALS[number]} {noun}".strip() if number < len(_ORDINALS) else f"further {noun}"
+        return a(called)
 
     def _that(self, term: str) -> str:
         noun = self._noun(term)
@@ -105,41 +97,11 @@ class _Writer:
         number = self._number[term]
         return f"the {_ORDINALS[number]} {noun}" if number else f"that {noun}"
 
-    def _mention(self, term: str) -> str:
-        if term == self._spoken:
-            return "It also"
-        mention = self._that(term)
-        return mention[0].upper() + mention[1:]
-
-    def _asked(self) -> str:
+    def _asked(self, *, alone: bool) -> str:
+        who = "it" if alone else self._that(ANSWER)
         if self._query.wants:
-            return f"What is the {_words(self._query.wants)} of {self._that(ANSWER)}?"
-        return "What is it called?" if self._spoken == ANSWER else f"What is {self._that(ANSWER)} called?"
-
-
-def _verb(link: Link, subject: str) -> str:
-    forward, back = _PHRASES.get(
-        link.relation.casefold(),
-        (f"has {{}} as its {_words(link.relation)}", f"is the {_words(link.relation)} of {{}}"),
-    )
-    return forward if link.subject == subject else back
-
-
-def _value(one: Value, graph: Graph) -> str:
-    noun = _words(one.relation)
-    article = "an" if noun[0] in "aeiou" else "a"
-    if one.equals is not None:
-        known = _PHRASES.get(one.relation.casefold())
-        return known[0].format(one.equals) if known else f"has {article} {noun} of {one.equals}"
-    if one.starts is not None:
-        return f"has {article} {noun} that starts with the letter {one.starts.upper()}"
-    form = graph.forms[one.relation]
-    low, high = (shown(end, form) for end in (one.low or 0.0, one.high or 0.0))
-    return f"has {article} {noun} between {low} and {high}"
-
-
-def _words(relation: str) -> str:
-    return relation.replace("-", " ").replace("_", " ").lower()
+            return f"What is the {singular(words(self._query.wants))} of {self._that(ANSWER)}?"
+        return f"What is {who} called?"
 
 
 def _that(said: list[str]) -> str:

@@ -7,13 +7,18 @@ away: what is proved unique here is unique as people read it.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
 
 from pydantic import BaseModel, ConfigDict
 
 from envfarm.tasks.search.graph import Graph
 
 ANSWER = "?a"
-Domains = dict[str, set[str]]
+Entities = set[str] | frozenset[str]
+Domains = dict[str, Entities]
+Ways = dict[str, list[str]]  # from an entity to its neighbours by one relation
+Arc = tuple[str, str, Ways, Ways]  # from a term to another, and back
 
 
 class _Model(BaseModel):
@@ -91,78 +96,99 @@ def depth(query: Query) -> int:
     return max(distances(query.links).values())
 
 
-def holding(value: Value, graph: Graph) -> set[str]:
+def holding(value: Value, graph: Graph) -> frozenset[str]:
     """The entities for which a constraint on a literal holds."""
-    holders = graph.holders.get(value.relation, {})
     if value.equals is not None:
-        return set(holders.get(value.equals, ()))
+        return graph.having(value.relation, value.equals)
     if value.starts is not None:
-        head = value.starts.casefold()
-        return {one for text, who in holders.items() if text.casefold().startswith(head) for one in who}
+        return graph.starting(value.relation, value.starts)
     low = float("-inf") if value.low is None else value.low
     high = float("inf") if value.high is None else value.high
-    return set(graph.between(value.relation, low, high))
+    return frozenset(graph.between(value.relation, low, high))
 
 
 def answers(query: Query, graph: Graph) -> set[str]:
     """Every entity that can be the answer, exactly."""
+    return set(_found(query, graph))
+
+
+def names(query: Query, graph: Graph) -> set[str]:
+    """What the answers are called; entities of one name count as one."""
+    return {graph.title(one).casefold() for one in _found(query, graph)}
+
+
+def unique(query: Query, graph: Graph) -> bool:
+    """Whether there is exactly one answer in the whole graph."""
+    if query.wants:
+        found = list(islice(_found(query, graph), 2))
+        return len(found) == 1 and len(graph.values.get(query.wants, {}).get(found[0], ())) == 1
+    called = ""
+    for one in _found(query, graph):
+        name = graph.title(one).casefold()
+        if called not in ("", name):
+            return False
+        called = name
+    return called != ""
+
+
+def _found(query: Query, graph: Graph) -> Iterator[str]:
+    """The answers one after the other: who only asks whether there are two need not wait for the rest."""
     start: Domains = {}
     for value in query.values:
         found = holding(value, graph)
         start[value.of] = start[value.of] & found if value.of in start else found
     for one in query.links:
         start.update({term: {term} for term in (one.subject, one.object) if not variable(term)})
-    domains = _narrow(query, graph, start)
+    terms = {term for one in query.links for term in (one.subject, one.object)}
+    exact = not _cyclic(query, terms)
+    domains = _narrow(query, graph, start, whole=not exact)
     if domains is None or ANSWER not in domains:
-        return set()
-    if not _cyclic(query, set(domains)):
-        return domains[ANSWER]
-    return {one for one in domains[ANSWER] if _possible(query, graph, {**domains, ANSWER: {one}})}
+        return
+    for entity in sorted(domains[ANSWER]):
+        if exact or _possible(query, graph, {**domains, ANSWER: {entity}}):
+            yield entity
 
 
-def names(query: Query, graph: Graph) -> set[str]:
-    """What the answers are called; entities of one name count as one."""
-    return {graph.title(one).casefold() for one in answers(query, graph)}
+def _narrow(query: Query, graph: Graph, domains: Domains, *, whole: bool = True) -> Domains | None:
+    """Take away what no link allows, until nothing changes; None where nothing is left. Exact without a cycle.
 
-
-def unique(query: Query, graph: Graph) -> bool:
-    """Whether there is exactly one answer in the whole graph."""
-    found = answers(query, graph)
-    if query.wants:
-        return len(found) == 1 and all(len(graph.values.get(query.wants, {}).get(one, ())) == 1 for one in found)
-    return len({graph.title(one).casefold() for one in found}) == 1
-
-
-def _narrow(query: Query, graph: Graph, domains: Domains) -> Domains | None:
-    """Take away what no link allows, until nothing changes; None where nothing is left. Exact without a cycle."""
+    The smallest domain goes first, so that what a name leaves meets what a common literal leaves, and not all of that
+    is followed through the graph. Without `whole` only the domain of the answer is sure to be exact, and links are
+    followed away from it only where that spares work.
+    """
+    far = {} if whole else distances(query.links)
     domains = dict(domains)
-    changed = True
-    while changed:
-        changed = False
-        ready = [one for one in query.links if one.subject in domains or one.object in domains]
-        for one in ready or query.links[:1]:
-            before = _sizes(one, domains)
-            if one.subject not in domains and one.object not in domains:
-                domains[one.subject] = set(graph.links.get(one.relation, ()))
-            _revise(domains, one.subject, one.object, graph.links.get(one.relation, {}), graph.backlinks[one.relation])
-            _revise(domains, one.object, one.subject, graph.backlinks[one.relation], graph.links[one.relation])
-            changed |= _sizes(one, domains) != before
+    around: dict[str, list[Arc]] = {}
+    for one in query.links:
+        ways, back = graph.links.get(one.relation, {}), graph.backlinks.get(one.relation, {})
+        around.setdefault(one.subject, []).append((one.subject, one.object, ways, back))
+        around.setdefault(one.object, []).append((one.object, one.subject, back, ways))
+    waiting = {(arc[0], at): arc for term in around if term in domains for at, arc in enumerate(around[term])}
+    if not waiting and query.links:
+        first = query.links[0]
+        domains[first.subject] = set(graph.links.get(first.relation, ()))
+        waiting = {(first.subject, at): arc for at, arc in enumerate(around[first.subject])}
+    while waiting:
+        key = min(waiting, key=lambda one: (len(domains[one[0]]), one))
+        known, other, ways, back = waiting.pop(key)
+        before = domains.get(other)
+        away = far.get(other, 0) > far.get(known, 0)
+        if away and before is not None and len(before) <= len(domains[known]):
+            continue
+        domains[other] = after = _reached(domains[known], before, ways, back)
+        if not after:
+            return None
+        if before is None or len(after) < len(before):
+            waiting |= {(other, at): arc for at, arc in enumerate(around[other])}
     return domains if all(domains.values()) else None
 
 
-def _revise(domains: Domains, known: str, other: str, ways: dict[str, list[str]], back: dict[str, list[str]]) -> None:
-    if known not in domains:
-        return
-    sources, targets = domains[known], domains.get(other)
+def _reached(sources: Entities, targets: Entities | None, ways: Ways, back: Ways) -> Entities:
+    """Those of the targets that a link leads to from one of the sources."""
     if targets is not None and len(targets) <= len(sources):
-        domains[other] = {one for one in targets if not sources.isdisjoint(back.get(one, ()))}
-        return
+        return {one for one in targets if not sources.isdisjoint(back.get(one, ()))}
     reached = {there for one in sources for there in ways.get(one, ())}
-    domains[other] = reached if targets is None else targets & reached
-
-
-def _sizes(one: Link, domains: Domains) -> tuple[int, int]:
-    return len(domains.get(one.subject, " ")), len(domains.get(one.object, " "))
+    return reached if targets is None else targets & reached
 
 
 def _cyclic(query: Query, free: set[str]) -> bool:

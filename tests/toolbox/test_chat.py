@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from envfarm.toolbox.chat import BadAnswer, ChatModel, Limits, ModelRefused, ModelUnavailable, image_part, text_part
+from envfarm.toolbox.chat import ChatModel, image_part, text_part
+from envfarm.toolbox.endpoint import BadAnswer, Limits, ModelRefused, ModelUnavailable
 from envfarm.toolbox.errors import FarmFault
 
 from .chat_server import ChatServer, Says, chat_server

@@ -36,13 +36,13 @@ class Retriever(Protocol):
     """Searches one version of a corpus. The same query gives the same hits, in the same order: ties go by id."""
 
     version: str
-    """The corpus's digest, `sha256:…`; of a live source, its name."""
+    """The corpus's digest, `sha256:…`; of a live source, `live:` and its name."""
 
     async def search(self, query: str, top_k: int) -> list[Hit]:
         """The best hits first, none where nothing matches. Raises SearchUnavailable for a fault of the farm."""
 
     async def document(self, id: str) -> Document | None:
-        """The document of an id or url, None when there is none. Raises SearchUnavailable."""
+        """The document of an id or url, None when there is none. Raises DocumentRefused, SearchUnavailable."""
 
     async def close(self) -> None:
         """Let go of files and connections."""

@@ -93,6 +93,13 @@ class Corpus:
             for line in lines:
                 yield document(line)
 
+    def ids(self) -> list[str]:
+        """The ids of all documents, in their order. Raises CorpusError (damaged)."""
+        try:
+            return [id for (id,) in self._lookup.execute("SELECT id FROM documents ORDER BY id")]
+        except sqlite3.DatabaseError as error:
+            raise CorpusError(f"{self.place / LOOKUP}: damaged ({error}); {_AGAIN}") from None
+
     def get(self, name: str) -> Document | None:
         """The document of an id, or of a url; None when there is none. Raises CorpusError (damaged)."""
         try:

@@ -5,6 +5,8 @@ FarmError
 │   └── CorpusError          a source, a corpus or an index that cannot be used; names the file and the fix
 └── FarmFault
     └── SearchUnavailable    the farm's search cannot answer now
+
+DocumentRefused (not a FarmError) is the answer to who asks for a document that cannot be had. It is an observation.
 """
 
 from __future__ import annotations
@@ -21,3 +23,7 @@ class CorpusError(BadRequest):
 
 class SearchUnavailable(FarmFault):
     """The farm's search cannot answer now."""
+
+
+class DocumentRefused(Exception):
+    """A document that cannot be had, though it may exist; the message is for the model."""

@@ -6,7 +6,7 @@ import posixpath
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import orjson
 from pydantic import ValidationError
@@ -103,22 +103,48 @@ def markdown(path: Path, name: str) -> Items:
 
 def html(path: Path, name: str) -> Items:
     """The whole page as Markdown, without scripts, styles and navigation."""
-    from bs4 import BeautifulSoup
-    from markdownify import MarkdownConverter
-
     text = _text(path)
     if text is None:
         yield Dropped(name, "binary")
         return
-    soup = BeautifulSoup(text, "html.parser")
-    title = " ".join(soup.title.get_text(" ").split()) if soup.title else ""
-    for tag in soup(["script", "style", "nav", "header", "footer", "noscript", "template", "svg", "img"]):
-        tag.decompose()
-    words = MarkdownConverter(heading_style="ATX", escape_asterisks=False, escape_underscores=False).convert_soup(
-        soup.body or soup
-    )
+    try:
+        title, words = page_text(text)
+    except ValueError:
+        yield Dropped(name, "broken")
+        return
     one = _marked(words, name)
     yield one.model_copy(update={"title": title}) if title else one
+
+
+def page_text(page: str | bytes, base: str = "", charset: str | None = None) -> tuple[str, str]:
+    """The title of an HTML page, and its text as Markdown with links made absolute by a base.
+
+    Raises ValueError: it is nested too deeply, or broken beyond reading.
+    """
+    from bs4 import BeautifulSoup
+    from bs4.exceptions import ParserRejectedMarkup
+    from markdownify import MarkdownConverter
+
+    try:
+        soup = BeautifulSoup(page, "html.parser", from_encoding=charset if isinstance(page, bytes) else None)
+        title = " ".join(soup.title.get_text(" ").split()) if soup.title else ""
+        for tag in soup(["script", "style", "nav", "header", "footer", "noscript", "template", "svg", "img", "title"]):
+            tag.decompose()
+        for link in soup("a", href=True) if base else ():
+            link["href"] = _absolute(base, str(link["href"]))
+        made = MarkdownConverter(heading_style="ATX", escape_asterisks=False, escape_underscores=False)
+        return title, made.convert_soup(soup.body or soup)
+    except (RecursionError, ParserRejectedMarkup) as error:
+        raise ValueError(f"HTML that cannot be read: {type(error).__name__}") from None
+
+
+def _absolute(base: str, target: str) -> str:
+    """Where a link leads, without what would end a Markdown link."""
+    try:
+        found = urljoin(base, target.strip())
+    except ValueError:
+        return ""
+    return found.replace("(", "%28").replace(")", "%29").replace(" ", "%20")
 
 
 def _marked(text: str, name: str) -> Document:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from envfarm.toolbox.search.base import Retriever
-from envfarm.toolbox.search.corpus import Corpus
+from envfarm.toolbox.search.config import NO_EMBEDDINGS, EmbeddingsConfig, RetrieverKind
 from envfarm.toolbox.search.errors import CorpusError, SearchUnavailable
-from envfarm.toolbox.search.index import Kind, open_index
+from envfarm.toolbox.search.retrievers import open_retriever
 
 
 class Served:
@@ -37,22 +36,27 @@ def said(versions: Sequence[str]) -> str:
     return f"this farm serves {', '.join(versions) or 'no corpus'}"
 
 
-def _open(folder: Path, kind: Kind) -> Retriever:
-    return open_index(Corpus.open(folder), kind)
-
-
 @asynccontextmanager
-async def open_served(folders: Sequence[Path], kind: Kind) -> AsyncIterator[Served]:
-    """The corpora in some folders, each with its index, which is made where it is missing; closed after the block.
+async def open_served(
+    folders: Sequence[Path],
+    kind: RetrieverKind,
+    embeddings: EmbeddingsConfig = NO_EMBEDDINGS,
+    live: Retriever | None = None,
+) -> AsyncIterator[Served]:
+    """The corpora in some folders, each with its index, which is made where it is missing, and then a live source.
 
-    Raises CorpusError, StorageError.
+    All are closed after the block.
+
+    Raises CorpusError, StorageError, SearchUnavailable.
     """
     async with AsyncExitStack() as stack:
+        if live is not None:
+            stack.push_async_callback(live.close)
         opened: list[Retriever] = []
         for folder in folders:
-            one = await asyncio.to_thread(_open, folder, kind)
+            one = await open_retriever(folder, kind, embeddings)
             stack.push_async_callback(one.close)
             if one.version in {other.version for other in opened}:
                 raise CorpusError(f"corpora: {folder} is there twice, as {one.version}; name it once")
             opened.append(one)
-        yield Served(opened)
+        yield Served(opened if live is None else [*opened, live])

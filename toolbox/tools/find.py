@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from envfarm.toolbox.tools.base import ToolContext, ToolResult
-from envfarm.toolbox.tools.pages import Page, Refused, answer, begin, refuse, retriever, show_matches
+from envfarm.toolbox.tools.pages import Page, Refused, answer, begin, document, refuse, retriever, show_matches
 from envfarm.toolbox.tools.search import QUERY
 from envfarm.toolbox.tools.view import Part
 
@@ -48,11 +48,11 @@ class Find:
             cursor, page = pages.at(arguments.cursor)
             if page.kind == "results":
                 raise Refused(f"page [{cursor}] shows results, in which nothing is found; open one of them first")
-            document = await source.document(page.ids[0])
-            if document is None:
+            found = await document(source, page.ids[0])
+            if found is None:
                 raise Refused(f"page [{cursor}] cannot be shown any more; search again")
         except Refused as why:
             return refuse(context, why)
         cursor = pages.push(Page(kind="matches", query=arguments.pattern, ids=page.ids))
         part = Part(limit=context.output_limit)
-        return answer(context, pages, show_matches(cursor, document, arguments.pattern, part))
+        return answer(context, pages, show_matches(cursor, found, arguments.pattern, part))

@@ -14,6 +14,7 @@ from envfarm.toolbox.tools.pages import (
     Refused,
     answer,
     begin,
+    document,
     matches,
     refuse,
     retriever,
@@ -78,7 +79,7 @@ async def _target(arguments: OpenArguments, pages: Pages, source: Retriever) -> 
     """The page that is meant, and the line that it is meant for. Raises Refused."""
     id = arguments.id
     if isinstance(id, str):
-        found = await source.document(id)
+        found = await document(source, id)
         if found is not None:
             return _page(found), 0
         if not id.strip().isdecimal() or not pages.open:
@@ -97,17 +98,17 @@ async def _follow(number: int, cursor: int, page: Page, source: Retriever) -> tu
     if page.kind == "results":
         targets: tuple[str, ...] = page.ids
     else:
-        document = await _document(page.ids[0], source)
-        laid = lay_out(document.text)
+        shown = await _document(page.ids[0], source)
+        laid = lay_out(shown.text)
         if page.kind == "matches":
             found = matches(laid, page.query)
             if not 0 <= number < len(found):
                 raise _no_link(number, cursor, len(found))
-            return _page(document), max(0, found[number] - _BEFORE)
+            return _page(shown), max(0, found[number] - _BEFORE)
         targets = laid.links
     if not 0 <= number < len(targets):
         raise _no_link(number, cursor, len(targets))
-    target = await source.document(targets[number])
+    target = await document(source, targets[number])
     if target is None:
         raise Refused(
             f"link {number} leads out of the corpus, to {one_line(targets[number], 120)}; it cannot be opened"
@@ -121,21 +122,21 @@ def _no_link(number: int, cursor: int, links: int) -> Refused:
 
 
 async def _document(id: str, source: Retriever) -> Document:
-    found = await source.document(id)
+    found = await document(source, id)
     if found is None:
         raise Refused(f"{one_line(id, 120)!r} cannot be opened any more; search again")
     return found
 
 
-def _page(document: Document) -> Page:
-    return Page(kind="document", ids=(document.id,))
+def _page(found: Document) -> Page:
+    return Page(kind="document", ids=(found.id,))
 
 
 async def _shown(page: Page, cursor: int, source: Retriever, part: Part) -> str:
     if page.kind == "results":
         hits = await source.search(page.query, max(1, len(page.ids)))
         return show_results(cursor, page.query, hits, part)
-    document = await _document(page.ids[0], source)
+    found = await _document(page.ids[0], source)
     if page.kind == "matches":
-        return show_matches(cursor, document, page.query, part)
-    return show_document(cursor, document, part)
+        return show_matches(cursor, found, page.query, part)
+    return show_document(cursor, found, part)

@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from envfarm.toolbox.search.base import Document, Hit, Retriever
+from envfarm.toolbox.search.errors import DocumentRefused
 from envfarm.toolbox.search.served import Served
 from envfarm.toolbox.tools.base import State, ToolContext, ToolResult
 from envfarm.toolbox.tools.view import Laid, Part, clean, lay_out, one_line, plain, show, wrap
@@ -97,6 +98,14 @@ def refuse(context: ToolContext, why: Refused) -> ToolResult:
 def retriever(context: ToolContext, version: str) -> Retriever:
     """What the task's corpus is searched with. Raises SearchUnavailable."""
     return (context.retrievers or Served()).of(version)
+
+
+async def document(source: Retriever, id: str) -> Document | None:
+    """The document of an id or url, None when there is none. Raises Refused, SearchUnavailable."""
+    try:
+        return await source.document(id)
+    except DocumentRefused as why:
+        raise Refused(f"{one_line(id, 120)!r} cannot be opened: {why}") from None
 
 
 def show_results(cursor: int, query: str, hits: list[Hit], part: Part) -> str:

@@ -11,7 +11,8 @@ import pytest
 from envfarm.envs.judge.judge import ModelJudge
 from envfarm.envs.judge.prompt import Frame
 from envfarm.tasks.rubric import Leaf, Rubric
-from envfarm.toolbox.chat import ChatModel, Limits
+from envfarm.toolbox.chat import ChatModel
+from envfarm.toolbox.endpoint import Limits
 
 from ...toolbox.chat_server import ChatServer, chat_server
 from .pixels import GOOD, png

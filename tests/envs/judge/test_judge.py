@@ -8,7 +8,7 @@ import json
 import pytest
 
 from envfarm.envs.judge.prompt import Frame
-from envfarm.toolbox.chat import BadAnswer, ModelUnavailable
+from envfarm.toolbox.endpoint import BadAnswer, ModelUnavailable
 from envfarm.toolbox.errors import FarmFault
 
 from ...toolbox.chat_server import ChatServer, Says

@@ -16,7 +16,7 @@ from envfarm.orchestrator.schemas.episodes import Call
 from envfarm.tasks.folder import load
 from envfarm.tasks.images import TaskImages
 from envfarm.toolbox.artifacts import Artifacts
-from envfarm.toolbox.chat import ModelUnavailable
+from envfarm.toolbox.endpoint import ModelUnavailable
 from envfarm.toolbox.errors import TaskError
 from envfarm.toolbox.sandboxes.docker import DockerBackend
 from envfarm.toolbox.sandboxes.docker_images import DockerImages

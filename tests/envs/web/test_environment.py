@@ -18,7 +18,8 @@ from envfarm.orchestrator.settings import BASE_IMAGES
 from envfarm.tasks.folder import load
 from envfarm.tasks.images import TaskImages
 from envfarm.toolbox.artifacts import Artifacts
-from envfarm.toolbox.chat import ChatModel, Limits
+from envfarm.toolbox.chat import ChatModel
+from envfarm.toolbox.endpoint import Limits
 from envfarm.toolbox.errors import TaskError
 from envfarm.toolbox.sandboxes.docker import DockerBackend
 from envfarm.toolbox.sandboxes.docker_images import DockerImages

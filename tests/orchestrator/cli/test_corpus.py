@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
+
+from ...toolbox.search.embedding_server import embedding_server
 
 
 @pytest.fixture
@@ -37,4 +40,22 @@ def test_what_is_wrong_is_one_line(cli: Any, texts: Any) -> None:
     assert "write SOURCE=LICENCE" in cli.error("corpus", "build", "texts", "--out", "c", "--licence", "MIT", code=2)
     assert not (cli.folder / "corpus" / "current").exists()
     cli("corpus", "build", "texts", "--out", "corpus")
-    assert "there are tantivy and fts" in cli.error("corpus", "search", "corpus", "x", "--retriever", "y", code=2)
+    assert "there are tantivy, fts, dense and hybrid" in cli.error(
+        "corpus", "search", "corpus", "x", "--retriever", "y", code=2
+    )
+
+
+async def test_a_dense_index_is_made_with_progress(cli: Any, texts: Any) -> None:
+    cli("corpus", "build", "texts", "--out", "corpus", "--no-index")
+    dense = ("corpus", "--retriever", "dense")
+    assert "embeddings.url: not set" in cli.error("corpus", "index", *dense, code=2)
+    async with embedding_server() as server:
+        table = json.dumps({"url": server.url, "model": "small"})
+        said = (await asyncio.to_thread(cli, "corpus", "index", *dense, "--embeddings", table)).stderr
+        assert "embedded: 2 documents" in said
+        assert "the index dense is there" in said
+        found = await asyncio.to_thread(
+            cli, "corpus", "search", "corpus", "green pear", "--retriever", "dense", "--embeddings", table, "--json"
+        )
+    assert next(hit["id"] for hit in json.loads(found.stdout)) == "pear"
+    assert len(server.texts) == 3

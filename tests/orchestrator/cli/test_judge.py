@@ -102,7 +102,7 @@ async def test_a_page_and_its_mutant_are_judged_by_their_frames(
 async def test_what_is_missing_is_told(cli: Any, report: Path) -> None:
     assert "none is set" in cli.error("judge", "calibrate", "mine", code=2)
     async with chat_server() as server:
-        assert "no task is called other" in (await run(cli, server.url, "other", code=2)).stderr
+        assert "no task and no dataset is called 'other'" in (await run(cli, server.url, "other", code=2)).stderr
         (report / "rubric" / "so-so.md").write_text("x")
         assert "call it good-so-so.md or bad-so-so.md" in (await run(cli, server.url, "mine", code=2)).stderr
         for path in (report / "rubric").iterdir():

@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +13,10 @@ import pytest
 
 from envfarm.trainers.client import Client
 
+Server = Any  # conftest.Server; tests are no package
+
 ROOT = Path(__file__).parents[3]
+DIALECTS = {"mcp": False}
 TASK = "terminal/makefile-only-works-twice"
 SOLUTION = (ROOT / "tasks/samples" / TASK / "solution/solve.sh").read_text()
 SLOW = "echo begun >> /root/count; sleep 3; echo ended >> /root/count; cat /root/count"
@@ -28,80 +24,10 @@ ONCE = {"text": "begun\nended\n", "is_error": False}
 HEADERS = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
 
 
-class Server:
-    """`envfarm serve` with the dialect, and a relay before it whose connections can be cut."""
-
-    def __init__(self, data: Path) -> None:
-        self.data = data
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("ENVFARM_")}
-        self.environment = kept | {
-            "ENVFARM_DATA": str(data),
-            "ENVFARM_PORT": str(self.port),
-            "ENVFARM_TOKENS": "farm,mine:mine,other:other",
-            "ENVFARM_DIALECTS": "mcp",
-            "ENVFARM_WARM": "0",
-        }
-        self.writers: list[asyncio.StreamWriter] = []
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "envfarm.orchestrator.cli", "serve"]
-        self.process = subprocess.Popen(
-            command, env=self.environment, cwd=self.data.parent, stdout=subprocess.DEVNULL, start_new_session=True
-        )
-
-    def kill(self) -> None:
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-    async def relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection("127.0.0.1", self.port)
-        self.writers += [writer, back]
-        with contextlib.suppress(ConnectionError):
-            await asyncio.gather(self.copy(reader, back), self.copy(there, writer))
-
-    async def copy(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        while data := await source.read(65536):
-            target.write(data)
-        target.close()
-
-    def cut(self) -> None:
-        for writer in self.writers:
-            writer.transport.abort()
-        self.writers.clear()
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, docker_base: str, engine: docker.DockerClient) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("mcp") / "data")
-    server.start()
-    yield server
-    server.process.terminate()
-    server.process.wait(30)
-    owner = (server.data / "server-id").read_text().strip()
-    for container in engine.containers.list(all=True, filters={"label": f"envfarm.owner={owner}"}):
-        container.remove(force=True)
-
-
-@pytest.fixture
-async def farm(server: Server) -> AsyncIterator[Client]:
-    async with Client(server.url, token="farm", patience=60) as client:
-        yield client
-
-
 @pytest.fixture(scope="module", params=["mcp-1", "mcp-2"])
-def python(request: pytest.FixtureRequest) -> Path:
+def python(request: pytest.FixtureRequest, client_python: Any) -> Path:
     """The Python that has the client."""
-    subprocess.run([ROOT / "scripts/trainers.sh", request.param], check=True, stdin=subprocess.DEVNULL)
-    return ROOT / ".cache/trainers" / request.param / "bin/python"
-
-
-async def begin(farm: Client) -> str:
-    [episode] = await farm.create(TASK, run="mine")
-    return str(episode["id"])
+    return Path(client_python(request.param))
 
 
 async def play(python: Path, url: str, *commands: str) -> dict[str, Any]:
@@ -128,19 +54,8 @@ def bash(id: Any, command: str, **more: Any) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}
 
 
-async def begun(farm: Client, id: str, turn: int = 0) -> None:
-    """Wait until a step of an episode runs."""
-    async with asyncio.timeout(120):
-        while True:
-            view = await farm.episode(id, wait=5)
-            steps = [one async for one in farm.steps(id)]
-            if view["state"] == "running" and len(steps) > turn:
-                return
-            await asyncio.sleep(0.1)
-
-
-async def test_the_reference_solution_earns_one(server: Server, farm: Client, python: Path) -> None:
-    id = await begin(farm)
+async def test_the_reference_solution_earns_one(server: Server, farm: Client, python: Path, begin: Any) -> None:
+    id = await begin()
     seen = await play(python, f"{server.url}/mcp/{id}", '{"comand": "ls"}', SOLUTION, "+echo a", "+echo b", "finish")
     assert seen["task"] == (await farm.episode(id))["messages"][-1]["content"]
     assert {"bash", "finish"} <= set(seen["tools"])
@@ -153,34 +68,33 @@ async def test_the_reference_solution_earns_one(server: Server, farm: Client, py
     assert (reward["status"], reward["value"]) == ("done", 1.0)
 
 
-async def test_calls_beside_each_other_run_one_after_the_other(server: Server, farm: Client, python: Path) -> None:
-    id = await begin(farm)
+async def test_calls_at_once_run_one_after_the_other(server: Server, farm: Client, python: Path, begin: Any) -> None:
+    id = await begin()
     seen = await play(python, f"{server.url}/mcp/{id}", "+sleep 0.5; echo a", "+echo b", "+echo c")
     assert [one["text"] for one in seen["results"]] == ["a\n", "b\n", "c\n"]
     await farm.cancel(id)
 
 
-async def test_a_connection_that_breaks_in_mid_step(server: Server, farm: Client, python: Path) -> None:
-    id = await begin(farm)
-    relay = await asyncio.start_server(server.relay, "127.0.0.1", 0)
-    async with relay:
-        port = relay.sockets[0].getsockname()[1]
-        agent = asyncio.create_task(play(python, f"http://127.0.0.1:{port}/mcp/{id}", SLOW))
-        await begun(farm, id)
+async def test_a_connection_that_breaks_in_mid_step(
+    server: Server, farm: Client, python: Path, begin: Any, begun: Any
+) -> None:
+    id = await begin()
+    async with server.relayed(server.port) as url:
+        agent = asyncio.create_task(play(python, f"{url}/mcp/{id}", SLOW))
+        await begun(id)
         server.cut()
         assert (await agent)["results"] == [ONCE]
-        server.cut()
     assert (await farm.episode(id))["turn"] == 1
     await farm.cancel(id)
 
 
-async def test_a_server_that_is_killed_in_mid_step(server: Server, farm: Client) -> None:
+async def test_a_server_that_is_killed_in_mid_step(server: Server, farm: Client, begin: Any, begun: Any) -> None:
     """The client of PyPI asks again only for a few seconds, so what it would send is sent here until it is answered."""
-    id = await begin(farm)
+    id = await begin()
     url = f"{server.url}/mcp/{id}"
     session = {"Mcp-Session-Id": "one"}
     first = asyncio.create_task(post(url, bash(7, SLOW), **session))
-    await begun(farm, id)
+    await begun(id)
     server.kill()
     with pytest.raises(aiohttp.ClientError):
         await first
@@ -196,22 +110,19 @@ async def test_a_server_that_is_killed_in_mid_step(server: Server, farm: Client)
     await farm.cancel(id)
 
 
-async def test_a_lost_sandbox_is_no_zero(server: Server, farm: Client, engine: docker.DockerClient) -> None:
-    id = await begin(farm)
+async def test_a_lost_sandbox_is_no_zero(server: Server, farm: Client, engine: docker.DockerClient, begin: Any) -> None:
+    id = await begin()
     url = f"{server.url}/mcp/{id}"
     assert (await post(url, bash(1, "true"), **{"Mcp-Session-Id": "one"}))[2]["result"]["isError"] is False
-    owner = (server.data / "server-id").read_text().strip()
-    for container in engine.containers.list(filters={"label": f"envfarm.owner={owner}"}):
-        with contextlib.suppress(docker.errors.APIError):  # one of an earlier test that is being removed
-            container.remove(force=True)
+    server.lose_sandboxes(engine)
     _, _, answer = await post(url, bash(2, "true"), **{"Mcp-Session-Id": "one"})
     assert answer.get("error", {}).get("code") == -32000, answer
     reward = await farm.wait_reward(id)
     assert (reward["status"], reward["value"]) == ("error", None)
 
 
-async def test_the_same_call_runs_once_and_another_is_refused(server: Server, farm: Client) -> None:
-    id = await begin(farm)
+async def test_the_same_call_runs_once_and_another_is_refused(server: Server, farm: Client, begin: Any) -> None:
+    id = await begin()
     url = f"{server.url}/mcp/{id}"
     own = {"_meta": {"envfarm/step_id": "mine-1"}}
     first = (await post(url, bash(1, "echo x >> /root/n; cat /root/n", **own)))[2]
@@ -225,8 +136,8 @@ async def test_the_same_call_runs_once_and_another_is_refused(server: Server, fa
     assert (gone["error"]["code"], gone["error"]["data"]["type"]) == (-32000, "gone")
 
 
-async def test_who_may_not_and_what_there_is_not(server: Server, farm: Client) -> None:
-    id = await begin(farm)
+async def test_who_may_not_and_what_there_is_not(server: Server, farm: Client, begin: Any) -> None:
+    id = await begin()
     url = f"{server.url}/mcp/{id}"
     ping = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
     assert (await post(url, ping))[2] == {"jsonrpc": "2.0", "id": 1, "result": {}}

@@ -10,7 +10,8 @@ from envfarm.envs.base import Services
 from envfarm.envs.judge.judge import ModelJudge
 from envfarm.orchestrator.farm.farm import Farm
 from envfarm.orchestrator.schemas.episodes import Call, EpisodeRequest, FinishRequest, StepRequest
-from envfarm.toolbox.chat import ChatModel, Limits
+from envfarm.toolbox.chat import ChatModel
+from envfarm.toolbox.endpoint import Limits
 
 from ...toolbox.chat_server import Says, chat_server
 

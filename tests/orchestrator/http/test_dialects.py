@@ -70,3 +70,22 @@ async def test_a_stream_that_nobody_opened(farm: Farm, serve: Any) -> None:
     assert (await api.get(f"/mcp/{id}", headers=LAST | {"Last-Event-ID": "x"})).status == 400
     unknown = await api.get(f"/mcp/{id}", headers=LAST | {"Last-Event-ID": "9"})
     assert b'"type":"not_found"' in unknown.data
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+async def test_a_session_that_the_path_does_not_name_is_found_too(join: Any) -> None:
+    farm, one = await join("one", dialects=["ors"])
+    _, two = await join("two", dialects=["ors"])
+    session = {"X-Session-ID": "mine"}
+    [task, *_] = farm.registry.all()
+    spec = {"task_spec": {"task_id": task.id}}
+    assert (await one.post("/ors/create", spec, headers=session)).status == 200
+    again = await two.post("/ors/create", spec, headers=session)
+    assert again.status == 200
+    assert len((await one.get("/v1/episodes")).json["items"]) == 1
+    call = {"name": "bash", "input": {"command": "echo 1 > /mark"}}
+    answer = await two.post("/ors/call", call, headers=session)
+    assert b'event: end\ndata: {"ok":true' in answer.data
+    assert (await two.post("/ors/ping", {}, headers=session)).status == 200
+    assert (await two.post("/ors/delete", {}, headers=session)).status == 200
+    assert (await one.post("/ors/ping", {}, headers=session)).status == 410
