@@ -1,7 +1,7 @@
 # `make` says what there is. Every target finds or starts what it needs and is quick the second time.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install engine images gvisor cluster cluster-down kwok packages trainers image demo demo-cluster test test-soak test-trainers lint bench clean
+.PHONY: help install engine images gvisor cluster cluster-down kwok packages trainers image demo demo-cluster test test-soak test-trainers example-grpo lint bench clean
 ENVFARM := .venv/bin/envfarm
 ARGS ?=
 
@@ -57,6 +57,10 @@ test-trainers: ## Run the tests with large trainers (TRL and torch: 6 GB) that `
 	@$(MAKE) --no-print-directory -j2 install images
 	@scripts/trainers.sh trl
 	@scripts/test.sh -m trainers tests/trainers $(ARGS)
+
+example-grpo: ## Train a small model on the terminal tasks with TRL, on one GPU (ARGS= for examples/grpo_terminal.py)
+	@$(MAKE) --no-print-directory -j2 install images
+	@scripts/example.sh trl examples/grpo_terminal.py $(ARGS)
 
 lint: install ## Check style and types
 	@.venv/bin/ruff check .

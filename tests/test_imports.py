@@ -63,7 +63,7 @@ def imported(path: Path) -> Iterator[str]:
 
 
 def test_every_folder_with_code_is_in_the_package() -> None:
-    outside = {".venv", "tests", "scripts", "images", "src", "build", "dist", "docs"}
+    outside = {".venv", "tests", "scripts", "images", "src", "build", "dist", "docs", "examples"}
     with_code = {path.parent.name for path in ROOT.glob("*/*.py") if not path.parent.name.startswith(".")} - outside
     assert with_code == set(FOLDERS)
     for folder in FOLDERS:

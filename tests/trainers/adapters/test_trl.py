@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,3 +72,11 @@ def test_the_snippet_runs(trl: Trainer) -> None:
     trl.run(Path(__file__).with_name("tiny.py"), trl.folder / "tiny")
     here = {"Qwen/Qwen3-0.6B": str(trl.folder / "tiny"), "max_steps=1": "max_steps=1, use_cpu=True, bf16=False"}
     assert "train_loss" in trl.snippet("trl.md", **here)
+
+
+def test_the_example_is_one_command(trl: Trainer) -> None:
+    trl.run(Path(__file__).with_name("tiny.py"), trl.folder / "tiny")
+    chosen = ["--model", "tiny", "--tasks", TASK, "--steps", "1", "--generations", "2", "--tokens", "512", "--cpu"]
+    command = [ROOT / "scripts/example.sh", "trl", ROOT / "examples/grpo_terminal.py", *chosen]
+    subprocess.run(command, cwd=trl.folder, stdin=subprocess.DEVNULL, check=True)
+    assert (trl.folder / "grpo-terminal/model.safetensors").is_file()

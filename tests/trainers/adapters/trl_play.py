@@ -1,4 +1,4 @@
-"""A real GRPOTrainer trains a tiny model of random weights for two steps; what it generates is scripted.
+"""The example's loop, a real GRPOTrainer, trains a tiny model of random weights for two steps by a script.
 
 The four rollouts of the first step solve the task, do nothing, lose their sandbox, and say something without a call;
 those of the second say something. Prints what was seen as JSON.
@@ -8,16 +8,16 @@ import json
 import os
 import re
 import sys
-from functools import partial
+from pathlib import Path
 
 os.environ |= {"TRL_EXPERIMENTAL_SILENCE": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
+sys.path.insert(0, str(Path(__file__).parents[3] / "examples"))
 import tiny
 import torch
-from datasets import Dataset
+from grpo_terminal import make_trainer
 from lose import lose
 from transformers import Qwen3ForCausalLM
 from transformers.utils import get_json_schema
-from trl import GRPOConfig, GRPOTrainer
 
 from envfarm.trainers.adapters.shared import shared_farm
 from envfarm.trainers.adapters.trl import SearchEnvironment, ShellEnvironment
@@ -81,18 +81,15 @@ def main():
     model = Scripted(config)
     model.tokenizer, model.prompts, model.rounds = words, {}, 0
     before = model.lm_head.weight.detach().clone()
-    args = GRPOConfig(
-        output_dir="out", per_device_train_batch_size=4, num_generations=4, max_steps=2, max_completion_length=9000,
-        use_cpu=True, bf16=False, report_to=[], logging_steps=1, save_strategy="no", learning_rate=0.01, beta=0.0,
-        gradient_checkpointing=False, disable_tqdm=True,
+    trainer = make_trainer(
+        model,
+        [TASK],
+        generations=4,
+        tokenizer=words,
+        environment=Recorded,
+        output_dir="out", max_steps=2, max_completion_length=9000, save_strategy="no", learning_rate=0.01,
+        use_cpu=True, bf16=False, gradient_checkpointing=False, disable_tqdm=True, chat_template_kwargs={},
     )  # fmt: skip
-    trainer = GRPOTrainer(
-        model=model,
-        args=args,
-        processing_class=words,
-        train_dataset=Dataset.from_list([{"task": TASK}]),
-        environment_factory=partial(Recorded, generations=4),
-    )
     trainer.train()
     logs = [one["reward"] for one in trainer.state.log_history if "reward" in one]
     moved = not torch.equal(before, trainer.model.lm_head.weight.detach().cpu())
