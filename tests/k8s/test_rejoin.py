@@ -162,6 +162,21 @@ async def test_a_command_whose_time_is_up_while_the_server_is_away(sandbox: PodS
     assert (await sandbox.run("echo well", session="late")).stdout == b"well\n"
 
 
+async def test_a_command_that_never_arrived_has_all_its_time(sandbox: PodSandbox, proxy: Proxy) -> None:
+    await sandbox.run("true", session="unheard")
+    proxy.stall()
+    call = asyncio.create_task(
+        sandbox.run("echo once >>/tmp/unheard; sleep 1; echo end; exit 4", session="unheard", timeout=3)
+    )
+    await asyncio.sleep(0.5)
+    async with proxy.outage():
+        proxy.go_on()
+        await asyncio.sleep(4)  # longer than the command's own time
+    result = await call
+    assert (result.exit_code, result.stdout, result.timed_out) == (4, b"end\n", False)
+    await once(sandbox, "/tmp/unheard")
+
+
 async def test_frames_that_come_late_are_not_run(sandbox: PodSandbox, proxy: Proxy) -> None:
     """A stream breaks, another one takes its place, and then the rest of the first arrives after all."""
     await sandbox.run("true")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 import time
@@ -21,7 +22,8 @@ DEFAULT_URL = "unix:///var/run/docker.sock"
 NETWORK = "envfarm-public"
 """The bridge of sandboxes with a public network: they reach the world, and not each other."""
 THREADS = 16
-_AGAIN = 0.2  # seconds until an engine is asked for its version once more
+_AGAIN = 0.2  # seconds until an engine is asked once more
+_TRIES = 10
 
 T = TypeVar("T")
 
@@ -86,6 +88,14 @@ class DockerApi:
         if self.url.startswith("unix://"):
             with socket.socket(socket.AF_UNIX) as probe:
                 probe.connect(self.url.removeprefix("unix://"))
+        for _ in range(_TRIES):
+            try:
+                return function(self.client)
+            except docker.errors.APIError as error:
+                if not _in_doubt(error):
+                    raise
+            time.sleep(_AGAIN)
+            _network(self.client)
         return function(self.client)
 
     def _unavailable(self, error: Exception) -> BackendUnavailable:
@@ -121,7 +131,7 @@ class DockerApi:
                 raise
 
     async def network(self) -> str:
-        """The public network's name, made when it is missing. Raises BackendUnavailable."""
+        """The public network's name, made when it is missing. Raises BackendUnavailable, SandboxStartError."""
         await self.call(_network)
         return NETWORK
 
@@ -158,11 +168,36 @@ def _image(client: docker.DockerClient, name: str) -> dict[str, Any]:
 
 
 def _network(client: docker.DockerClient) -> None:
-    if client.networks.list(names=[NETWORK]):
-        return
-    options = {"com.docker.network.bridge.enable_icc": "false"}
-    try:
-        client.networks.create(NETWORK, driver="bridge", options=options, check_duplicate=True)
-    except docker.errors.APIError as error:
-        if "already exists" not in str(error):  # another farm was quicker
-            raise
+    """Have one public network: an engine lets two farms make it at the same moment, and then its name means neither."""
+    found = _networks(client)
+    if not found:
+        options = {"com.docker.network.bridge.enable_icc": "false"}
+        try:
+            client.networks.create(NETWORK, driver="bridge", options=options, check_duplicate=True)
+        except docker.errors.APIError as error:
+            if "already exists" not in str(error):  # another farm was quicker
+                raise
+        found = _networks(client)
+    left = len(found)
+    for network in reversed(found):  # all farms in the same order, so that all keep the same one
+        if left <= 1:
+            break
+        try:
+            client.api.remove_network(network)
+            left -= 1
+        except docker.errors.NotFound:
+            left -= 1
+        except docker.errors.APIError:  # in use: then an older one goes
+            continue
+
+
+def _networks(client: docker.DockerClient) -> list[str]:
+    """The ids of the networks of that name, oldest first."""
+    found = [one for one in client.api.networks(names=[NETWORK]) if one["Name"] == NETWORK]  # it matches parts of names
+    return [one["Id"] for one in sorted(found, key=lambda one: (one["Created"], one["Id"]))]
+
+
+def _in_doubt(error: docker.errors.APIError) -> bool:
+    """Whether the engine refused because several farms are making the public network just now."""
+    doubt = rf"network ({NETWORK}|[0-9a-f]{{64}}) (is ambiguous|not found)|matches found.* network {NETWORK} "
+    return re.search(doubt, str(error)) is not None

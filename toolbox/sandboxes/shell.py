@@ -202,6 +202,8 @@ class Shell(Rejoin):
                 await self.steady()
                 pause = LOOK_FIRST
                 continue
+            if not pending.began:
+                started = max(started, self.back)  # it never arrived before: none of its time is spent
             left = started + timeout - time.monotonic()
             if left <= 0:
                 await self._kill(pending, slot)

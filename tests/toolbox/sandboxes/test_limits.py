@@ -47,12 +47,12 @@ async def test_public_sandboxes_do_not_reach_each_other(
         pytest.skip("only bash has /dev/tcp to connect with")
     server, client = await start(network="public"), await start(network="public")
     assert (await client.run("cut -d: -f1 /proc/net/dev")).stdout.count(b"eth0") == 1
-    assert engine.networks.get(NETWORK).attrs["Options"]["com.docker.network.bridge.enable_icc"] == "false"
     await server.run("python3 -m http.server 8000 --directory /tmp >/dev/null 2>&1 &")
     own = "for i in $(seq 50); do (exec 3<>/dev/tcp/127.0.0.1/8000) 2>/dev/null && echo up && break; sleep 0.1; done"
     assert (await server.run(own)).stdout == b"up\n"
-    networks = engine.containers.get(server.id).attrs["NetworkSettings"]["Networks"]
-    address = networks[NETWORK]["IPAddress"]
+    place = engine.containers.get(server.id).attrs["NetworkSettings"]["Networks"][NETWORK]
+    address, network = place["IPAddress"], engine.networks.get(place["NetworkID"])
+    assert network.attrs["Options"]["com.docker.network.bridge.enable_icc"] == "false"
     reached = await client.run(f"exec 3<>/dev/tcp/{address}/8000", timeout=2)
     assert reached.timed_out or reached.exit_code != 0
 
