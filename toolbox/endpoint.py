@@ -13,11 +13,12 @@ import asyncio
 import email.utils
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import Self
 
 import aiohttp
+from pydantic import BaseModel
 
 from envfarm.toolbox.errors import FarmFault
 from envfarm.toolbox.quota import Bucket
@@ -64,6 +65,11 @@ class Limits:
     pause: float = 0.5  # before the second attempt, doubled after each
     concurrency: int = 8  # calls at the same time
     rate: float | None = None  # attempts a second; None: as many as come
+
+    @classmethod
+    def of(cls, config: BaseModel) -> Self:
+        """What a table of settings has of them, by the same names."""
+        return cls(**config.model_dump(include={one.name for one in fields(cls)}))
 
 
 class Endpoint:

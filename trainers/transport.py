@@ -130,7 +130,7 @@ class Transport:
         """Make the connection pool."""
         # Thousands of rollouts wait at once: no limit here, the server's quotas are the limit.
         connector = aiohttp.TCPConnector(limit=0)
-        self._session = aiohttp.ClientSession(headers=self._headers, connector=connector)
+        self._session = aiohttp.ClientSession(headers=self._headers, connector=connector, json_serialize=_dumps)
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -234,6 +234,12 @@ class Transport:
                 yield item
             if (cursor := page["next"]) is None:
                 return
+
+
+def _dumps(value: Any) -> str:
+    """JSON that every server reads: a model's text may hold halves of surrogate pairs, which are no Unicode."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _error(answer: aiohttp.ClientResponse, data: bytes) -> ClientError:

@@ -43,15 +43,8 @@ class JudgeConfig(BaseModel):
         from envfarm.toolbox.chat import ChatModel
         from envfarm.toolbox.endpoint import Limits
 
-        limits = Limits(
-            timeout=self.timeout,
-            deadline=self.deadline,
-            attempts=self.attempts,
-            concurrency=self.concurrency,
-            rate=self.rate,
-        )
         key = None if self.key is None else self.key.get_secret_value()
-        return ChatModel(self.url or "", self.model or "", key, limits=limits)
+        return ChatModel(self.url or "", self.model or "", key, limits=Limits.of(self))
 
     def open(self, data: Path) -> ModelJudge | None:
         """The judge, None where none is set; `data` is the farm's folder. To be closed."""

@@ -5,6 +5,7 @@ A session is the episode that its id made, as an idempotency key, so nothing is 
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -31,6 +32,7 @@ Plain = Request[Nothing, Nothing]
 Answer = Awaitable[web.StreamResponse]
 
 _SESSION = "X-Session-ID"
+_SID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/+-]{0,159}")
 _STARTING = {"X-Backend-State": "starting", "Retry-After": "1"}  # clients ask again for ten minutes
 _PATIENCE = 25.0  # seconds that one request waits for a sandbox; theirs
 _PAGE = 1000
@@ -189,6 +191,8 @@ def _sid(request: Request[Any, Any]) -> str:
     sid = request.http.headers.get(_SESSION, "").strip()
     if not sid:
         raise BadRequest(f"{_SESSION}: send the session id that /create_session answered")
+    if not _SID.fullmatch(sid):
+        raise BadRequest(f"{_SESSION}: {sid[:80]!a} is no session id; send the one that /create_session answered")
     return sid
 
 

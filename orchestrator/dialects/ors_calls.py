@@ -12,6 +12,8 @@ import orjson
 from aiohttp import web
 
 from envfarm.orchestrator.dialects.turns import in_turn
+from envfarm.orchestrator.errors import Moving
+from envfarm.orchestrator.farm.steps import ShuttingDown
 from envfarm.orchestrator.http.boundary import Nothing, Request, error_body, settled
 from envfarm.orchestrator.schemas.episodes import Call, EpisodeView, RewardView, StepRequest, StepView
 from envfarm.orchestrator.schemas.ors import ToolCall
@@ -40,6 +42,8 @@ async def call_events(request: Request[Nothing, ToolCall], episode: EpisodeView)
     unread[episode.id] = (same, step_id)
     yield _event("task_id", step_id)
     outcome = await settled(_run(request, episode.id, step_id))
+    if isinstance(outcome, Moving | ShuttingDown):
+        return  # without an end: the client takes the call up again, at whichever server has the episode then
     if isinstance(outcome, Exception):
         yield _event("error", " ".join(error_body(outcome, episode.id).message.split()))
     else:

@@ -120,7 +120,7 @@ class Call(RequestModel):
     """One tool call of the model. `arguments` is an object, or the JSON text of one, as the model wrote it."""
 
     id: str | None = Field(None, max_length=200)
-    name: str = Field(max_length=200)
+    name: str = Field(description="whatever the model wrote: a tool that there is not is answered, not refused")
     arguments: str | dict[str, Any] = Field({})
 
 

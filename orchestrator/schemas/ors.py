@@ -57,6 +57,6 @@ class InSplitFromTo(InSplit):
 class ToolCall(RequestModel):
     """A call of a tool; `task_id` takes up one whose stream broke."""
 
-    name: str = Field(max_length=200)
+    name: str
     input: dict[str, Any] = Field({})
     task_id: str | None = Field(None, max_length=200)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -224,6 +225,18 @@ async def test_events_outlive_a_server_that_starts_again(serve: Serve) -> None:
         with pytest.raises(Unauthorized):
             await anext(events)
     assert asked == [None, "1", "1", "1", "4"]
+
+
+async def test_halves_of_surrogate_pairs_are_replaced_and_whole_ones_are_characters(serve: Serve) -> None:
+    got = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        got.append(json.loads(await request.read()))
+        return web.json_response({"results": []})
+
+    async with Client(await serve(handler)) as client:
+        await client.step("ep-1", [{"name": "a\ud800", "arguments": {"b\udc00": "\ud83d\ude00 \ue000 é"}}])
+    assert got[0]["calls"] == [{"name": "a\ufffd", "arguments": {"b\ufffd": "\U0001f600 \ue000 é"}}]
 
 
 async def test_pages_are_followed_to_the_end(serve: Serve) -> None:

@@ -48,15 +48,8 @@ class EmbeddingsConfig(BaseModel):
 
         if self.url is None or self.model is None:
             raise CorpusError("embeddings.url: not set; name the endpoint that embeds, or another `search_index`")
-        limits = Limits(
-            timeout=self.timeout,
-            deadline=self.deadline,
-            attempts=self.attempts,
-            concurrency=self.concurrency,
-            rate=self.rate,
-        )
         key = None if self.key is None else self.key.get_secret_value()
-        return Embeddings(self.url, self.model, key, limits=limits, dimensions=self.dimensions)
+        return Embeddings(self.url, self.model, key, limits=Limits.of(self), dimensions=self.dimensions)
 
 
 NO_EMBEDDINGS = EmbeddingsConfig()

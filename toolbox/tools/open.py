@@ -25,6 +25,7 @@ from envfarm.toolbox.tools.pages import (
 from envfarm.toolbox.tools.view import Part, lay_out, one_line
 
 _BEFORE = 4  # lines that are shown before a match that is opened
+_DIGITS = 18  # of a number; Python refuses to read thousands of them
 
 Target = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string"}]})]
 
@@ -82,7 +83,7 @@ async def _target(arguments: OpenArguments, pages: Pages, source: Retriever) -> 
         found = await document(source, id)
         if found is not None:
             return _page(found), 0
-        if not id.strip().isdecimal() or not pages.open:
+        if not id.strip().isdecimal() or len(id) > _DIGITS or not pages.open:
             raise Refused(
                 f"id {one_line(id, 120)!r}: no document has this id or url; give one that a page showed, or a number"
             )

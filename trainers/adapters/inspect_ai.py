@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
 import shlex
 import uuid
 from typing import Any, Literal, overload
@@ -28,6 +27,7 @@ from inspect_ai.util import (
 )
 from pydantic import BaseModel
 
+from envfarm.trainers.adapters.shared import farm_token, farm_url
 from envfarm.trainers.client import Episode, Farm, Reward
 
 _PIECE = 4 << 20
@@ -66,8 +66,7 @@ class FarmSandboxEnvironment(SandboxEnvironment):
         asked = FarmSandboxConfig(task=config) if isinstance(config, str) else config
         if not isinstance(asked, FarmSandboxConfig):
             raise ValueError('sandbox: name a task of the farm, as in sandbox=("envfarm", "terminal/some-task")')
-        url = asked.url or os.environ.get("ENVFARM_URL", "http://127.0.0.1:8470")
-        farm = Farm(url, token=os.environ.get("ENVFARM_TOKEN"), run=asked.run)
+        farm = Farm(asked.url or farm_url(), token=farm_token(), run=asked.run)
         await farm.__aenter__()
         try:
             [episode] = await farm.create(asked.task, limits=_LIMITS | asked.limits)

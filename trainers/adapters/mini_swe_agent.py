@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from types import TracebackType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from envfarm.trainers.adapters.shared import URL, farm_token
 from envfarm.trainers.client import Gone, Result, Reward, SyncEpisode, SyncFarm
 
 SUBMIT = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
@@ -21,7 +21,7 @@ class FarmEnvironmentConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     task: str = Field("", description="which task to play; not needed where an episode is given")
-    url: str = "http://127.0.0.1:8470"
+    url: str = URL
     run: str | None = None
     cwd: str = ""
     env: dict[str, str] = Field({})
@@ -42,7 +42,7 @@ class FarmEnvironment:
         if episode is None:
             if not self.config.task:
                 raise ValueError("task: name a task of the farm, or give an episode")
-            self._farm = SyncFarm(self.config.url, token=os.environ.get("ENVFARM_TOKEN"), run=self.config.run)
+            self._farm = SyncFarm(self.config.url, token=farm_token(), run=self.config.run)
             self._farm.__enter__()
             try:
                 [episode] = self._farm.create(self.config.task)

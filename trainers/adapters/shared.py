@@ -16,18 +16,32 @@ log = logging.getLogger(__name__)
 OVER = "[the episode is over]"
 """What a model is told that goes on after the end: nothing of how it ended, which may be no fault of its own."""
 
-_PATIENCE = 600.0  # seconds; a trainer that waits costs less than a batch without rewards
+URL = "http://127.0.0.1:8470"
+"""Where the farm is, unless somebody says."""
+
+PATIENCE = 600.0
+"""Seconds; a trainer that waits costs less than a batch without rewards."""
+
 _farms: dict[int, SyncFarm] = {}  # by process: a fork has no threads, and so no farm
+_groups: dict[int, Groups] = {}
 _opening = threading.Lock()
+
+
+def farm_url() -> str:
+    """What ENVFARM_URL says."""
+    return os.environ.get("ENVFARM_URL", URL)
+
+
+def farm_token() -> str | None:
+    """What ENVFARM_TOKEN says; no configuration has it, for those are written into logs and trajectories."""
+    return os.environ.get("ENVFARM_TOKEN")
 
 
 def shared_farm() -> SyncFarm:
     """The farm at ENVFARM_URL, with ENVFARM_TOKEN and ENVFARM_RUN; one for the process, closed at its end."""
     with _opening:
         if os.getpid() not in _farms:
-            url = os.environ.get("ENVFARM_URL", "http://127.0.0.1:8470")
-            token, run = os.environ.get("ENVFARM_TOKEN"), os.environ.get("ENVFARM_RUN")
-            farm = SyncFarm(url, token=token, run=run, patience=_PATIENCE)
+            farm = SyncFarm(farm_url(), token=farm_token(), run=os.environ.get("ENVFARM_RUN"), patience=PATIENCE)
             farm.__enter__()
             _farms[os.getpid()] = farm
             atexit.register(_close, os.getpid())
@@ -58,6 +72,11 @@ class Groups:
                 self._task, self._name, self._count = task, uuid.uuid4().hex, 0
             self._count += 1
             return {"group_id": self._name, "rollout_index": self._count - 1} if self._size > 1 else {}
+
+
+def groups_of(size: int) -> Groups:
+    """The groups of that size; one for the process, as trainers make many environments, and one after the other."""
+    return _groups.setdefault(size, Groups(size))
 
 
 def step_or_end(episode: SyncEpisode, name: str, arguments: dict[str, Any]) -> Step | None:
@@ -93,3 +112,8 @@ def close(episode: SyncEpisode) -> None:
         episode.close()
     except ClientError as error:
         log.warning("episode %s is left to its lease: %s", episode.id, error)
+
+
+def close_aside(episode: SyncEpisode) -> None:
+    """Close it in a thread of its own: this one may be the client's, in which nothing may wait."""
+    threading.Thread(target=close, args=(episode,), daemon=True).start()

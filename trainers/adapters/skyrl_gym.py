@@ -10,14 +10,13 @@ from __future__ import annotations
 import json
 import logging
 import re
-import threading
 import weakref
 from collections.abc import Mapping
 from typing import Any
 
 from skyrl_gym.envs.base_text_env import BaseTextEnv, BaseTextEnvStepOutput
 
-from envfarm.trainers.adapters.shared import Groups, close, shared_farm
+from envfarm.trainers.adapters.shared import close, close_aside, groups_of, shared_farm
 from envfarm.trainers.client import ClientError, EpisodeFailed, Gone, NullReward, Reward, Step, SyncEpisode
 
 log = logging.getLogger(__name__)
@@ -27,7 +26,6 @@ _SYSTEM = (
     "You may call functions. Their signatures:\n<tools>\n{tools}\n</tools>\nFor each call, write a JSON object with "
     'its name and arguments between tags:\n<tool_call>\n{{"name": <name>, "arguments": <object>}}\n</tool_call>'
 )
-_groups: dict[int, Groups] = {}
 _Calls = list[dict[str, Any]]
 
 
@@ -47,8 +45,7 @@ class FarmEnv(BaseTextEnv):
         self.max_turns = int(row.get("max_turns") or 50)
         self._retries = int(config.get("retries", 2))
         self._limits = dict(config.get("limits") or {})
-        generations = int(config.get("generations", 1))
-        self._place = _groups.setdefault(generations, Groups(generations)).place(self.task)
+        self._place = groups_of(int(config.get("generations", 1))).place(self.task)
         self._episode: SyncEpisode | None = None
         self._played: list[_Calls] = []
         self._answer: str | None = None
@@ -85,8 +82,7 @@ class FarmEnv(BaseTextEnv):
 
     def _begin(self) -> SyncEpisode:
         [episode] = shared_farm().create(self.task, limits=self._limits, **self._place)
-        # Not in this thread: it may be the client's own, in which nothing may wait.
-        weakref.finalize(self, lambda: threading.Thread(target=close, args=(episode,), daemon=True).start())
+        weakref.finalize(self, close_aside, episode)
         self._episode = episode
         return episode
 
@@ -145,7 +141,7 @@ def _parse(action: str) -> tuple[_Calls, list[str]]:
     for text in _CALL.findall(action):
         try:
             call = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # also for numbers of thousands of digits
             wrong.append(f"error: the call is no JSON ({error}). It was not run; send it again, corrected.")
             continue
         arguments = call.get("arguments", {}) if isinstance(call, dict) else None

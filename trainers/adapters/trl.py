@@ -9,10 +9,9 @@ import weakref
 from contextlib import suppress
 from typing import Any, ClassVar
 
-from envfarm.trainers.adapters.shared import OVER, Groups, close, reward_or_none, shared_farm, step_or_end
+from envfarm.trainers.adapters.shared import OVER, close, groups_of, reward_or_none, shared_farm, step_or_end
 from envfarm.trainers.client import ClientError, SyncEpisode
 
-_groups: dict[int, Groups] = {}
 _playing: weakref.WeakSet[_FarmEnvironment] = weakref.WeakSet()
 
 
@@ -24,7 +23,7 @@ class _FarmEnvironment:
     """
 
     def __init__(self, generations: int = 1, together: bool = True, limits: dict[str, Any] | None = None) -> None:
-        self._groups = _groups.setdefault(generations, Groups(generations))
+        self._groups = groups_of(generations)
         self._together = together
         self._limits = limits or {}
         self._episode: SyncEpisode | None = None

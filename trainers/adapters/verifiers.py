@@ -6,8 +6,6 @@ verifiers runs the toolset as a program of its own (this module), once for all r
 from __future__ import annotations
 
 import asyncio
-import os
-import threading
 import weakref
 from collections import defaultdict
 from collections.abc import Iterator
@@ -20,10 +18,17 @@ from verifiers.v1 import State, Task, TaskConfig, TaskData, Taskset, TasksetConf
 from verifiers.v1.mcp import SharedToolsetConfig
 from verifiers.v1.runtimes import Runtime
 
-from envfarm.trainers.adapters.shared import OVER, Groups, close, shared_farm
+from envfarm.trainers.adapters.shared import (
+    OVER,
+    PATIENCE,
+    close,
+    close_aside,
+    farm_token,
+    farm_url,
+    groups_of,
+    shared_farm,
+)
 from envfarm.trainers.client import Client, ClientError, Gone, SyncEpisode
-
-_PATIENCE = 600.0  # seconds
 
 
 class FarmState(State):
@@ -61,18 +66,17 @@ class FarmTasksetConfig(TasksetConfig):
 class FarmTask(Task[FarmData, FarmState, FarmTaskConfig]):
     """One task; each rollout is an episode, held until it is scored or its trace is forgotten."""
 
-    _groups: ClassVar[dict[int, Groups]] = {}
     _episodes: ClassVar[dict[str, SyncEpisode]] = {}
 
     async def setup(self, trace: Trace, runtime: Runtime) -> None:
         """Begin the episode, without waiting for its sandbox; its messages are the prompt. Raises ClientError."""
         data: FarmData = trace.task.data
-        name, size = data.farm_task, self.config.generations
-        place = self._groups.setdefault(size, Groups(size)).place(name)
+        name = data.farm_task
+        place = groups_of(self.config.generations).place(name)
         farm = await asyncio.to_thread(shared_farm)
         [episode] = await asyncio.to_thread(farm.create, name, limits=self.config.limits, **place)
         self._episodes[trace.id] = episode
-        # A rollout that failed is not scored. Not in this thread, for it may be the client's own.
+        # A rollout that failed is not scored.
         weakref.finalize(trace, _forget, self._episodes, trace.id)
         trace.state.episode, trace.state.tools = episode.id, episode.tools
         said: dict[str, list[str]] = defaultdict(list)
@@ -103,7 +107,7 @@ class FarmTask(Task[FarmData, FarmState, FarmTaskConfig]):
 
 def _forget(episodes: dict[str, SyncEpisode], trace: str) -> None:
     if (episode := episodes.pop(trace, None)) is not None:
-        threading.Thread(target=close, args=(episode,), daemon=True).start()
+        close_aside(episode)
 
 
 class FarmToolset(Toolset[SharedToolsetConfig, FarmState]):
@@ -113,8 +117,7 @@ class FarmToolset(Toolset[SharedToolsetConfig, FarmState]):
 
     async def setup(self) -> None:
         """Open the connection to the farm."""
-        url = os.environ.get("ENVFARM_URL", "http://127.0.0.1:8470")
-        self._client = Client(url, token=os.environ.get("ENVFARM_TOKEN"), patience=_PATIENCE)
+        self._client = Client(farm_url(), token=farm_token(), patience=PATIENCE)
         await self._exit_stack.enter_async_context(self._client)
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 

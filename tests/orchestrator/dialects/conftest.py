@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -52,6 +53,17 @@ class Server:
         self.process = subprocess.Popen(
             command, env=self.environment, cwd=self.data.parent, stdout=subprocess.DEVNULL, start_new_session=True
         )
+
+    def wait(self) -> None:
+        """Wait until it listens: clients of other people's have no patience."""
+        for port in (self.port, *self.doors.values()):
+            for _ in range(1200):
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                    break
+                assert self.process.poll() is None, "the server ended"
+                time.sleep(0.1)
+            else:
+                raise AssertionError(f"nothing listens at port {port} after two minutes")
 
     def lose_sandboxes(self, engine: docker.DockerClient) -> None:
         """Remove the sandboxes under everybody's feet."""
@@ -99,6 +111,7 @@ def server(
 ) -> Iterator[Server]:
     server = Server(tmp_path_factory.mktemp("dialects") / "data", request.module.DIALECTS)
     server.start()
+    server.wait()
     yield server
     server.process.terminate()
     server.process.wait(30)

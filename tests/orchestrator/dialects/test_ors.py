@@ -97,6 +97,13 @@ async def test_the_reference_solution_earns_one(door: str, farm: Client, python:
     assert (ended["state"], ended["reward"]["value"]) == ("scored", 1.0)  # the session's end took nothing back
 
 
+@pytest.mark.parametrize("sid", ["\udce9", "with space", "x" * 161])
+async def test_what_is_no_session_id_is_refused(door: str, sid: str) -> None:
+    status, _, text = await post(f"{door}/create", {"task_spec": {"task_id": TASK}}, sid)
+    assert status == 400
+    assert "X-Session-ID" in text
+
+
 async def test_a_session_that_is_left_is_cancelled(door: str, farm: Client, python: Path) -> None:
     await play(python, door, "true")
     assert (await newest(farm))["state"] == "cancelled"

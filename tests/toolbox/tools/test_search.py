@@ -88,6 +88,7 @@ async def test_a_number_as_text_is_a_link_where_no_document_has_it(browser: Brow
     [
         ("open", {"id": 9}, "its links are 0 to 0"),
         ("open", {"id": "nowhere"}, "no document has this id or url"),
+        ("open", {"id": "9" * 5000}, "no document has this id or url"),
         ("open", {"cursor": 5}, "the open ones are 0 to 1"),
         ("open", {"cursor": 1, "line": 99}, "lines 0 to 1"),
         ("open", {"id": True}, "must be the number of a link"),

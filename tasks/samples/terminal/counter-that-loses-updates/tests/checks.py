@@ -6,8 +6,7 @@ import tempfile
 import time
 
 sys.path.insert(0, "/tests")
-import harness  # noqa: E402
-from harness import ENV, alone, check, main, read, run  # noqa: E402
+from harness import ENV, alone, check, main, read, run, write  # noqa: E402
 
 BUMP = "/app/bump"
 
@@ -46,10 +45,6 @@ def content(path):
     return read(path).decode()
 
 
-def write(path, text):
-    harness.write(path, text.encode())
-
-
 @check
 def counts():
     place = folder()
@@ -74,7 +69,7 @@ def a_link_is_the_same_counter():
     os.mkdir(f"{place}/elsewhere")
     os.chown(f"{place}/elsewhere", 65534, 65534)
     path, link = f"{place}/n", f"{place}/elsewhere/link"
-    write(path, "7\n")
+    write(path, b"7\n")
     os.symlink("../n", link)
     assert numbers(crowd([path, link] * 12)) == list(range(8, 32))
     assert os.path.islink(link)
@@ -85,7 +80,7 @@ def a_link_is_the_same_counter():
 def leading_zeros_are_no_octal():
     path = f"{folder()}/n"
     for text, number in (("0099\n", "100"), ("08", "9"), ("000\n", "1")):
-        write(path, text)
+        write(path, text.encode())
         assert bump(path)[:2] == (0, number), text
         assert content(path) == f"{number}\n"
 
@@ -94,7 +89,7 @@ def leading_zeros_are_no_octal():
 def other_files_are_left_alone():
     path = f"{folder()}/n"
     for text in ("twelve\n", "1 2\n", "a[$(touch /tmp/executed)]\n", "-3\n"):
-        write(path, text)
+        write(path, text.encode())
         code, out, err = bump(path)
         assert (code, out) == (65, ""), (text, code, out)
         assert err, text
@@ -105,7 +100,7 @@ def other_files_are_left_alone():
 @check
 def the_killed_block_nobody():
     path = f"{folder()}/n"
-    write(path, "0\n")
+    write(path, b"0\n")
     for attempt in range(5):
         processes = crowd([path] * 10)
         time.sleep(0.01 + 0.02 * attempt)
