@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from envfarm.orchestrator.cli.output import console
+from envfarm.tasks.search.published import SETS
 from envfarm.toolbox.errors import BadRequest
 
 app = typer.Typer(help="Make questions that a corpus answers, as task folders.", no_args_is_help=True)
@@ -27,6 +28,32 @@ def build(
     from envfarm.tasks.search.build import build_questions
 
     made = build_questions(corpus, n, _depths(depth), seed, out, _say)
+    console.print(
+        f"{len(made)} questions in {out}; serve them with `corpora` and `tasks`", markup=False, soft_wrap=True
+    )
+
+
+@app.command("import")
+def import_(
+    set_: Annotated[str, typer.Argument(metavar="SET", help="|".join(SETS))],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="The set's files, as they are published.")],
+    corpus: Annotated[Path, typer.Option(help="Folder of the corpus that they are answered from.")],
+    out: Annotated[Path, typer.Option(help="New folder for the tasks.")],
+    build_: Annotated[
+        bool, typer.Option("--build", help="Make that corpus of the documents that come with the set first.")
+    ] = False,
+    n: Annotated[int | None, typer.Option("--n", help="At most so many, in their order.", min=1)] = None,
+) -> None:
+    """Make tasks of a published question set: HotpotQA, 2WikiMultihop, MuSiQue, BrowseComp-Plus, Search-R1's."""
+    from envfarm.tasks.search.imports import build_corpus, import_questions
+    from envfarm.tasks.search.write import check_new
+
+    check_new(out)
+    if build_:
+        build_corpus(set_, files, corpus, _say)
+    made, dropped = import_questions(set_, files, corpus, out, n)
+    for reason, count in dropped.items():
+        console.print(f"left out: {count}: {reason}", markup=False)
     console.print(
         f"{len(made)} questions in {out}; serve them with `corpora` and `tasks`", markup=False, soft_wrap=True
     )

@@ -16,9 +16,10 @@ TOOLS = ("search", "open", "find")
 _INSTRUCTION = """\
 {question}
 
-Answer from the corpus that `search`, `open` and `find` reach: there is exactly one answer in it, whatever may be true
+Answer from the corpus that `search`, `open` and `find` reach{proved}, whatever may be true
 elsewhere. Finish with the answer alone, as the corpus writes it.
 """
+_PROVED = ": there is exactly one answer in it"  # of a formal query, on the whole corpus
 
 
 def write(out: Path, questions: Sequence[Question], tools: Sequence[str] = TOOLS) -> list[Path]:
@@ -60,7 +61,9 @@ def folder(path: Path, question: Question, tools: Sequence[str] = TOOLS) -> None
         f"[envfarm.search]\ncorpus = {json.dumps(question.corpus)}\ntools = {json.dumps(list(tools))}\n"
     )
     (path / "task.toml").write_text(toml)
-    (path / "instruction.md").write_text(_INSTRUCTION.format(question=question.question.strip()))
+    (path / "instruction.md").write_text(
+        _INSTRUCTION.format(question=question.question.strip(), proved=_PROVED if question.query else "")
+    )
     (path / FILE).write_text(json.dumps(_plain(question), ensure_ascii=False, indent=1) + "\n")
 
 
