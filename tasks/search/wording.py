@@ -24,6 +24,23 @@ _PHRASES = {  # relation: what its subject does, what its object does; {} is the
 }
 _PREPOSITIONS = {"in", "of", "by", "at", "on", "for", "from", "to", "with", "under"}
 _PARTICIPLES = {"born", "built", "written", "known", "begun", "made"}  # beside those that end in -ed
+_AS_VOWELS = ("hour", "honour", "honor", "heir", "honest")
+_AS_CONSONANTS = (
+    "unic",
+    "unif",
+    "unio",
+    "uniq",
+    "unit",
+    "univ",
+    "usa",
+    "use",
+    "usu",
+    "uti",
+    "eu",
+    "once",
+    "one",
+    "ura",
+)
 _UNCHANGED = {"species", "series", "news", "means", "headquarters"}
 
 
@@ -31,7 +48,7 @@ def verb(link: Link, subject: str) -> str:
     """What the subject does, with `{}` for the other end."""
     known = _PHRASES.get(link.relation.casefold())
     if known is None:
-        noun = words(link.relation)
+        noun = _literal(words(link.relation))
         if _prepositional(noun):
             known = f"is {noun} {{}}", f"is what {{}} is {noun}"
         elif singular(noun) != noun:
@@ -73,6 +90,11 @@ def words(relation: str) -> str:
     return relation.replace("-", " ").replace("_", " ").lower()
 
 
+def _literal(text: str) -> str:
+    """A text as it stands in a template."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
 def singular(noun: str) -> str:
     """One of several, by the rules for most English nouns."""
     head, _, last = noun.rpartition(" ")
@@ -85,7 +107,8 @@ def singular(noun: str) -> str:
 
 def a(noun: str) -> str:
     """A noun with its article."""
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+    vowel = noun.startswith(_AS_VOWELS) or (noun[:1] in "aeiou" and not noun.startswith(_AS_CONSONANTS))
+    return f"{'an' if vowel else 'a'} {noun}"
 
 
 def _prepositional(noun: str) -> bool:

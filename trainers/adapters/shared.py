@@ -54,24 +54,27 @@ def _close(process: int) -> None:
 
 
 class Groups:
-    """Names groups where a trainer asks for one episode after another: so many of one task in a row are one group."""
+    """Names groups where a trainer asks for one episode after another: so many of one task are one group.
+
+    Those of other tasks may come between: trainers play several tasks beside each other.
+    """
 
     def __init__(self, size: int) -> None:
         if size < 1:
             raise ValueError(f"size: {size} is no size of a group; give 1 or more")
         self._size = size
-        self._task: str | None = None
-        self._name = ""
-        self._count = 0
+        self._open: dict[str, tuple[str, int]] = {}  # by task, the name of its group and how many that has
         self._lock = threading.Lock()
 
     def place(self, task: str) -> dict[str, Any]:
         """The `group_id` and `rollout_index` of the next episode of a task."""
+        if self._size == 1:
+            return {}
         with self._lock:
-            if task != self._task or self._count == self._size:
-                self._task, self._name, self._count = task, uuid.uuid4().hex, 0
-            self._count += 1
-            return {"group_id": self._name, "rollout_index": self._count - 1} if self._size > 1 else {}
+            name, count = self._open.pop(task, (uuid.uuid4().hex, 0))
+            if count + 1 < self._size:
+                self._open[task] = name, count + 1
+            return {"group_id": name, "rollout_index": count}
 
 
 def groups_of(size: int) -> Groups:

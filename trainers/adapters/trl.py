@@ -18,7 +18,7 @@ _playing: weakref.WeakSet[_FarmEnvironment] = weakref.WeakSet()
 class _FarmEnvironment:
     """One rollout after another, each in an episode of its own, on the farm of ENVFARM_URL and ENVFARM_TOKEN.
 
-    `generations` is the trainer's: so many rollouts of a task in a row are a group. `together` says that the trainer
+    `generations` is the trainer's: so many rollouts of a task are a group. `together` says that the trainer
     asks for rewards when all of its rollouts are done, as GRPOTrainer does and AsyncGRPOTrainer does not.
     """
 

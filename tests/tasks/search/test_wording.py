@@ -6,7 +6,7 @@ import pytest
 
 from envfarm.tasks.search.graph import Graph
 from envfarm.tasks.search.query import Link, Value
-from envfarm.tasks.search.wording import said_of, singular, verb
+from envfarm.tasks.search.wording import a, said_of, singular, verb
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,7 @@ from envfarm.tasks.search.wording import said_of, singular, verb
         ("Twin town", "has {} as its twin town", "is the twin town of {}"),
         ("Members", "has {} among its members", "is among the members of {}"),
         ("Located in", "is located in {}", "is what {} is located in"),
+        ("Shape {}", "has {} as its shape {{}}", "is the shape {{}} of {}"),
     ],
 )
 def test_links(relation: str, forward: str, back: str) -> None:
@@ -50,3 +51,10 @@ def test_literals(value: dict[str, object], text: str) -> None:
 )  # fmt: skip
 def test_one_of_several(many: str, one: str) -> None:
     assert singular(many) == one
+
+
+@pytest.mark.parametrize(
+    "text", ["an hour", "a university", "an uninhabited area", "an eye", "a use", "a town", "a euro"]
+)
+def test_articles_go_by_the_sound(text: str) -> None:
+    assert a(text.partition(" ")[2]) == text
