@@ -66,27 +66,36 @@ async def _run(request: Request[Nothing, ToolCall], id: str, step_id: str) -> Js
             except FarmFull as full:  # the client has no way to wait within a call, so we do
                 await asyncio.sleep(min(full.retry_after, _LONGEST))
             except Gone as gone:
-                if (await farm.episode(id)).state not in ("scoring", "scored"):
+                ended = await farm.episode(id)
+                if ended.state not in ("scoring", "scored"):
                     raise
-                return {"ok": False, "error": str(gone), "reason": "episode_finished"}
+                if not ended.truncated:
+                    return {"ok": False, "error": str(gone), "reason": "episode_finished"}
+                return _success(None, {}, await _reward(request, id))  # by a limit between two calls: nobody was told
     assert view is not None  # no `wait` was given
-    if not (view.terminated or view.truncated):
-        return _success(view, None)
-    while (reward := await farm.reward(id, _WAIT)).status == "pending":
+    return _told(view, await _reward(request, id) if view.terminated or view.truncated else None)
+
+
+async def _reward(request: Request[Nothing, ToolCall], id: str) -> RewardView:
+    while (reward := await request.farm.reward(id, _WAIT)).status == "pending":
         pass  # the stream sends signs of life meanwhile
-    return _success(view, reward)
+    return reward
 
 
-def _success(view: StepView, reward: RewardView | None) -> Json:
-    """What the model is told, and at the end the reward; null when the farm failed, never 0 for that."""
+def _told(view: StepView, reward: RewardView | None) -> Json:
     result = view.results[0] if view.results else None
     metadata: Json = {"step_id": view.step_id, "turn": view.turn}
     if result is not None:
         metadata |= result.model_dump(include={"is_error", "exit_code", "truncated", "timed_out", "seconds"})
+    return _success(None if result is None else result.content, metadata, reward)
+
+
+def _success(text: str | None, metadata: Json, reward: RewardView | None) -> Json:
+    """What the model is told, and at the end the reward; null when the farm failed, never 0 for that."""
     if reward is not None:
         metadata["reward"] = reward.model_dump(include={"status", "reason", "parts"})
     output = {
-        "blocks": [] if result is None else [{"type": "text", "text": result.content, "detail": None}],
+        "blocks": [] if text is None else [{"type": "text", "text": text, "detail": None}],
         "metadata": {"envfarm": metadata},
         "reward": None if reward is None else reward.value,
         "finished": reward is not None,

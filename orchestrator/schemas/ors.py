@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from envfarm.orchestrator.schemas.base import MAX_INT, RequestModel
+from envfarm.orchestrator.schemas.base import MAX_INT, Name, RequestModel
 
 
 class CreateSession(BaseModel):
@@ -59,4 +59,4 @@ class ToolCall(RequestModel):
 
     name: str
     input: dict[str, Any] = Field({})
-    task_id: str | None = Field(None, max_length=200)
+    task_id: Name | None = None

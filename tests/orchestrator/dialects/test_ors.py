@@ -162,6 +162,15 @@ async def test_a_server_that_is_killed_in_mid_step(server: Server, door: str, fa
     assert (await post(f"{door}/ping", {}, "killed"))[0] == 410
 
 
+async def test_an_episode_that_was_cut_between_two_calls_has_its_reward(door: str, farm: Client) -> None:
+    id = await begin(door, farm, "cut")
+    assert (await call(door, "cut", "true"))[1]["ok"]
+    await farm.finish(id, reason="length")
+    for _ in range(2):  # again, it changes nothing
+        output = (await call(door, "cut", "true"))[1]["output"]
+        assert (output["reward"], output["finished"], output["blocks"]) == (0.0, True, [])
+
+
 async def test_a_lost_sandbox_is_no_zero(server: Server, door: str, farm: Client, engine: docker.DockerClient) -> None:
     id = await begin(door, farm, "lost")
     assert (await call(door, "lost", "true"))[1]["ok"]
