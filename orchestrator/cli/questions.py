@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from envfarm.orchestrator.cli.flags import with_settings
 from envfarm.orchestrator.cli.output import console
+from envfarm.orchestrator.settings import Loaded
 from envfarm.tasks.search.published import SETS
 from envfarm.toolbox.errors import BadRequest
+
+if TYPE_CHECKING:
+    from envfarm.orchestrator.rollout.attempt import Trajectory
+    from envfarm.tasks.search.keep import Rate
 
 app = typer.Typer(help="Make questions that a corpus answers, as task folders.", no_args_is_help=True)
 
@@ -57,6 +65,62 @@ def import_(
     console.print(
         f"{len(made)} questions in {out}; serve them with `corpora` and `tasks`", markup=False, soft_wrap=True
     )
+
+
+@app.command("calibrate")
+@with_settings("corpora", "search_index")
+def calibrate(
+    loaded: Loaded,
+    questions: Annotated[Path, typer.Argument(metavar="QUESTIONS", help="Folder that `questions` made.")],
+    model: Annotated[str, typer.Option(help="URL of an OpenAI-compatible endpoint, up to /v1.")],
+    name: Annotated[str, typer.Option(help="The model's name there.")],
+    out: Annotated[Path, typer.Option(help="New folder for the questions within the band.")],
+    band: Annotated[str, typer.Option(help="Pass rates that are kept.")] = "0.1..0.9",
+    n: Annotated[int, typer.Option("-n", "--attempts", help="Attempts at each question.", min=1)] = 4,
+    trajectories: Annotated[Path, typer.Option(help="File of trajectories; it goes on where it was.")] = Path(
+        "calibrate.jsonl"
+    ),
+    concurrency: Annotated[int, typer.Option(help="Attempts at the same time.", min=1)] = 8,
+) -> None:
+    """Let a model answer questions several times, and keep those that it neither always nor never answers.
+
+    The endpoint's key is read from the variable OPENAI_API_KEY.
+    """
+    from envfarm.orchestrator.cli.rollout import endpoint, roll_out
+    from envfarm.orchestrator.rollout.attempt import Options
+    from envfarm.tasks.search.keep import Band, keep, listed
+    from envfarm.tasks.search.write import check_new
+
+    wanted = Band.parse(band)
+    check_new(out)
+    names = [str(row["task"]) for row in listed(questions)]
+    chat = endpoint(model, name, concurrency)
+    with tempfile.TemporaryDirectory(prefix="envfarm-calibrate-") as data:  # a farm of its own, with these tasks alone
+        own = {"url": None, "data": Path(data), "tasks": (questions,), "samples": False}
+        settings = loaded.settings.model_copy(update=own)
+        done = asyncio.run(roll_out(settings, names, chat, n, trajectories, concurrency, Options(run="calibrate")))
+    rates = _rates(done)
+    kept = keep(questions, rates, wanted, out)
+    known = [rates[task] for task in names if task in rates]
+    easy = sum(rate.share > wanted.high for rate in known)
+    hard = sum(rate.share < wanted.low for rate in known)
+    console.print(
+        f"{len(kept)} of {len(names)} questions kept in {out}; {easy} are too easy, {hard} too hard, "
+        f"{len(names) - len(known)} have no reward",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _rates(done: list[Trajectory]) -> dict[str, Rate]:
+    """How often each question was answered; attempts without a reward do not count."""
+    from envfarm.tasks.search.keep import Rate
+
+    scored: dict[str, list[bool]] = {}
+    for one in done:
+        if one.passed is not None:
+            scored.setdefault(one.task, []).append(one.passed)
+    return {task: Rate(sum(passed), len(passed)) for task, passed in scored.items()}
 
 
 def _depths(text: str) -> list[int]:

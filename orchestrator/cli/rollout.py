@@ -52,22 +52,29 @@ def rollout(
     """
     from envfarm.orchestrator.rollout.attempt import Options
     from envfarm.orchestrator.rollout.passes import summary
-    from envfarm.toolbox.chat import ChatModel
-    from envfarm.toolbox.endpoint import Limits
 
-    if not model.startswith(("http://", "https://")):
-        raise BadRequest(f"--model: {model!r} is no URL; write http://HOST:PORT/v1, and the model's name with --name")
     limits = {} if max_turns is None else {"max_turns": max_turns}
     options = Options(protocol=protocol, fold=fold, temperature=temperature, max_tokens=max_tokens, limits=limits)
-    chat = ChatModel(model, name, os.environ.get(KEY), limits=Limits(concurrency=concurrency))
-    played = asyncio.run(_rollout(loaded.settings, tasks, chat, n, out, concurrency, options))
+    chat = endpoint(model, name, concurrency)
+    played = asyncio.run(roll_out(loaded.settings, tasks, chat, n, out, concurrency, options))
     rows = summary(played, n)
     table(rows, list(rows[0]) if rows else ["kind"], as_json=json)
 
 
-async def _rollout(
+def endpoint(url: str, name: str, concurrency: int) -> ChatModel:
+    """The model at an endpoint, with the key that OPENAI_API_KEY says. Raises BadRequest."""
+    from envfarm.toolbox.chat import ChatModel
+    from envfarm.toolbox.endpoint import Limits
+
+    if not url.startswith(("http://", "https://")):
+        raise BadRequest(f"--model: {url!r} is no URL; write http://HOST:PORT/v1, and the model's name with --name")
+    return ChatModel(url, name, os.environ.get(KEY), limits=Limits(concurrency=concurrency))
+
+
+async def roll_out(
     settings: Settings, names: list[str], chat: ChatModel, n: int, out: Path, concurrency: int, options: Options
 ) -> list[Trajectory]:
+    """Play what is left of so many attempts at each task, and say how it goes; all attempts, those kept before too."""
     from envfarm.orchestrator.rollout.ledger import Ledger
     from envfarm.orchestrator.rollout.rollout import Rollout
 
