@@ -52,7 +52,9 @@ class LiveConfig(BaseModel):
     link: str = Field("url", pattern=_PATH, description="where in a result its url is")
     snippet: str = Field("content", pattern=_PATH, description="where in a result its text is")
     rate: float | None = Field(None, gt=0, description="searches a second; none: as many as come")
-    max_searches: int | None = Field(None, ge=0, description="searches until the server's next start; none: no limit")
+    max_searches: int | None = Field(
+        None, ge=0, description="requests to the search API until the server's next start; none: no limit"
+    )
     allow: tuple[Annotated[str, AfterValidator(_rule)], ...] = Field(
         (), description="hosts whose pages may be read: `example.org`, `*.example.org`, `example.org:8443`; `*`: all"
     )

@@ -42,16 +42,11 @@ class SearchApi:
 
     async def ask(self, query: str) -> Outcome:
         """The answer to a query. Raises SearchUnavailable."""
-        if self._left is not None:
-            if self._left <= 0:
-                raise SearchUnavailable("live.max_searches are used up; raise it and start the server again")
-            self._left -= 1
-        if self._bucket is not None:
-            await asyncio.sleep(self._bucket.take(time.monotonic()))
         said = ""
         for attempt in range(_ATTEMPTS):
             if attempt:
                 await asyncio.sleep(_PAUSE * 2 ** (attempt - 1))
+            await self._spend()
             try:
                 async with asyncio.timeout(self._config.timeout):
                     outcome = await self._get(query)
@@ -67,6 +62,15 @@ class SearchApi:
             if outcome.status != 429 and (outcome.status or 0) < 500:
                 break
         raise SearchUnavailable(f"live.url: the search API does not answer: {said}")
+
+    async def _spend(self) -> None:
+        """Take one request off what is left, when its turn has come. Raises SearchUnavailable."""
+        if self._left is not None:
+            if self._left <= 0:
+                raise SearchUnavailable("live.max_searches are used up; raise it and start the server again")
+            self._left -= 1
+        if self._bucket is not None:
+            await asyncio.sleep(self._bucket.take(time.monotonic()))
 
     async def close(self) -> None:
         """Let go of the connections."""

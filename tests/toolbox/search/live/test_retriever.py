@@ -131,6 +131,14 @@ async def test_the_budget_of_searches(web: SmallWeb, tmp_path: Path) -> None:
             await live.search("two", 5)
 
 
+async def test_every_try_is_of_the_budget(web: SmallWeb, tmp_path: Path) -> None:
+    web.api = [(429, {})]
+    async with living(web.config(max_searches=2), tmp_path) as live:
+        with pytest.raises(SearchUnavailable, match="max_searches are used up"):
+            await live.search("q", 5)
+    assert len(web.asked) == 2
+
+
 def _break(folder: Path) -> None:
     for file in folder.rglob("live/web/entries/*/*.json"):
         file.write_text("{")
