@@ -114,7 +114,7 @@ class BackendUnavailable(SandboxError):
 
 
 class SandboxStartError(SandboxError):
-    """The sandbox could not be started; `cause` is one of unschedulable, quota, image, slow, or empty."""
+    """The sandbox could not be started; `cause` is one of unschedulable, quota, image, network, slow, or empty."""
 
     def __init__(self, message: str, *, cause: str = "") -> None:
         super().__init__(message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -34,6 +35,7 @@ from envfarm.toolbox.sandboxes.session import Session
 from envfarm.toolbox.sandboxes.shell import Shell
 
 OWNER, LEASE, SPEC, SECRET = "envfarm.owner", "envfarm.lease", "envfarm.spec", "envfarm.secret"
+_TRIES = 10  # at a start beside farms that make the public network at the same moment
 ENGINE_RACES = ("failed to create endpoint", "no such network interface", "could not find bridge", "context deadline")
 """What an engine says when starting a container failed for reasons of its own."""
 START_TIMEOUT = 60.0
@@ -166,6 +168,16 @@ class DockerBackend:
 
     async def start(self, spec: SandboxSpec, *, owner: str, lease: str) -> Sandbox:
         """Start a container. Raises SandboxStartError, BackendUnavailable, ImageError."""
+        for _ in range(_TRIES):
+            try:
+                return await self._start_once(spec, owner, lease)
+            except SandboxStartError as error:
+                if error.cause != "network":  # else farms that begin together are still making the public network
+                    raise
+            await asyncio.sleep(random.uniform(0.1, 0.5))
+        return await self._start_once(spec, owner, lease)
+
+    async def _start_once(self, spec: SandboxSpec, owner: str, lease: str) -> Sandbox:
         if spec.network != "allowlist":
             return await self._make(spec, owner, lease, None)
         egress = await Egress.open(self.api, spec.allowed_hosts, self.egress, owner)

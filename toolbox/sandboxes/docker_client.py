@@ -22,8 +22,7 @@ DEFAULT_URL = "unix:///var/run/docker.sock"
 NETWORK = "envfarm-public"
 """The bridge of sandboxes with a public network: they reach the world, and not each other."""
 THREADS = 16
-_AGAIN = 0.2  # seconds until an engine is asked once more
-_TRIES = 10
+_AGAIN = 0.2  # seconds until an engine is asked for its version once more
 
 T = TypeVar("T")
 
@@ -74,12 +73,15 @@ class DockerApi:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, self._probed, function)
         except docker.errors.NotFound as error:
+            if _in_doubt(error):
+                raise SandboxStartError(f"the engine refused: {error.explanation}", cause="network") from None
             raise SandboxLost(f"the container is gone: {error.explanation}", cause="removed") from None
         except docker.errors.APIError as error:
             text = error.explanation or str(error)
             if "unknown runtime" in text.lower():
                 raise SandboxStartError(f"the engine does not offer this isolation: {text}") from None
-            raise SandboxStartError(f"the engine refused: {text}") from None
+            cause = "network" if _in_doubt(error) else ""
+            raise SandboxStartError(f"the engine refused: {text}", cause=cause) from None
         except (requests.exceptions.RequestException, docker.errors.DockerException, OSError) as error:
             raise self._unavailable(error) from None
 
@@ -88,14 +90,6 @@ class DockerApi:
         if self.url.startswith("unix://"):
             with socket.socket(socket.AF_UNIX) as probe:
                 probe.connect(self.url.removeprefix("unix://"))
-        for _ in range(_TRIES):
-            try:
-                return function(self.client)
-            except docker.errors.APIError as error:
-                if not _in_doubt(error):
-                    raise
-            time.sleep(_AGAIN)
-            _network(self.client)
         return function(self.client)
 
     def _unavailable(self, error: Exception) -> BackendUnavailable:
