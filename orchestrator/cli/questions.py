@@ -5,19 +5,16 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from envfarm.orchestrator.cli.flags import with_settings
 from envfarm.orchestrator.cli.output import console
+from envfarm.orchestrator.cli.rollout import Concurrency, Model, Name, endpoint, roll_out
 from envfarm.orchestrator.settings import Loaded
 from envfarm.tasks.search.published import SETS
 from envfarm.toolbox.errors import BadRequest
-
-if TYPE_CHECKING:
-    from envfarm.orchestrator.rollout.attempt import Trajectory
-    from envfarm.tasks.search.keep import Rate
 
 app = typer.Typer(help="Make questions that a corpus answers, as task folders.", no_args_is_help=True)
 
@@ -35,10 +32,7 @@ def build(
     """Build questions whose one answer is proved on the whole corpus, their depths in turn."""
     from envfarm.tasks.search.build import build_questions
 
-    made = build_questions(corpus, n, _depths(depth), seed, out, _say)
-    console.print(
-        f"{len(made)} questions in {out}; serve them with `corpora` and `tasks`", markup=False, soft_wrap=True
-    )
+    _say_made(build_questions(corpus, n, _depths(depth), seed, out, _say), out)
 
 
 @app.command("import")
@@ -62,9 +56,7 @@ def import_(
     made, dropped = import_questions(set_, files, corpus, out, n)
     for reason, count in dropped.items():
         console.print(f"left out: {count}: {reason}", markup=False)
-    console.print(
-        f"{len(made)} questions in {out}; serve them with `corpora` and `tasks`", markup=False, soft_wrap=True
-    )
+    _say_made(made, out)
 
 
 @app.command("calibrate")
@@ -72,23 +64,23 @@ def import_(
 def calibrate(
     loaded: Loaded,
     questions: Annotated[Path, typer.Argument(metavar="QUESTIONS", help="Folder that `questions` made.")],
-    model: Annotated[str, typer.Option(help="URL of an OpenAI-compatible endpoint, up to /v1.")],
-    name: Annotated[str, typer.Option(help="The model's name there.")],
+    model: Model,
+    name: Name,
     out: Annotated[Path, typer.Option(help="New folder for the questions within the band.")],
     band: Annotated[str, typer.Option(help="Pass rates that are kept.")] = "0.1..0.9",
     n: Annotated[int, typer.Option("-n", "--attempts", help="Attempts at each question.", min=1)] = 4,
     trajectories: Annotated[Path, typer.Option(help="File of trajectories; it goes on where it was.")] = Path(
         "calibrate.jsonl"
     ),
-    concurrency: Annotated[int, typer.Option(help="Attempts at the same time.", min=1)] = 8,
+    concurrency: Concurrency = 8,
 ) -> None:
     """Let a model answer questions several times, and keep those that it neither always nor never answers.
 
     The endpoint's key is read from the variable OPENAI_API_KEY.
     """
-    from envfarm.orchestrator.cli.rollout import endpoint, roll_out
     from envfarm.orchestrator.rollout.attempt import Options
-    from envfarm.tasks.search.keep import Band, keep, listed
+    from envfarm.orchestrator.rollout.passes import by_task
+    from envfarm.tasks.search.keep import Band, Rate, keep, listed
     from envfarm.tasks.search.write import check_new
 
     wanted = Band.parse(band)
@@ -99,7 +91,7 @@ def calibrate(
         own = {"url": None, "data": Path(data), "tasks": (questions,), "samples": False}
         settings = loaded.settings.model_copy(update=own)
         done = asyncio.run(roll_out(settings, names, chat, n, trajectories, concurrency, Options(run="calibrate")))
-    rates = _rates(done)
+    rates = {task: Rate(sum(passed), len(passed)) for task, passed in by_task(done).items() if passed}
     kept = keep(questions, rates, wanted, out)
     known = [rates[task] for task in names if task in rates]
     easy = sum(rate.share > wanted.high for rate in known)
@@ -112,22 +104,17 @@ def calibrate(
     )
 
 
-def _rates(done: list[Trajectory]) -> dict[str, Rate]:
-    """How often each question was answered; attempts without a reward do not count."""
-    from envfarm.tasks.search.keep import Rate
-
-    scored: dict[str, list[bool]] = {}
-    for one in done:
-        if one.passed is not None:
-            scored.setdefault(one.task, []).append(one.passed)
-    return {task: Rate(sum(passed), len(passed)) for task, passed in scored.items()}
-
-
 def _depths(text: str) -> list[int]:
     first, _, last = text.partition("..")
     if not first.isdecimal() or not (last or first).isdecimal() or int(first) > int(last or first):
         raise BadRequest(f"depth: {text!r}: write a number, or a range such as 2..6")
     return list(range(int(first), int(last or first) + 1))
+
+
+def _say_made(made: list[Path], out: Path) -> None:
+    console.print(
+        f"{len(made)} questions in {out}; serve them with `corpora` and `tasks`", markup=False, soft_wrap=True
+    )
 
 
 def _say(stage: str, done: int) -> None:

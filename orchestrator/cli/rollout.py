@@ -25,18 +25,22 @@ if TYPE_CHECKING:
 KEY = "OPENAI_API_KEY"
 """The variable with the endpoint's key."""
 
+Model = Annotated[str, typer.Option(help="URL of an OpenAI-compatible endpoint, up to /v1.")]
+Name = Annotated[str, typer.Option(help="The model's name there.")]
+Concurrency = Annotated[int, typer.Option(help="Attempts at the same time.", min=1)]
+
 
 @with_settings(*SERVER, *ROOTS, "corpora", "base_images", "ca_bundle", "isolation", "network")
 def rollout(
     loaded: Loaded,
     tasks: Annotated[list[str], typer.Argument(help="Ids of tasks, or datasets: the first part of ids.")],
-    model: Annotated[str, typer.Option(help="URL of an OpenAI-compatible endpoint, up to /v1.")],
-    name: Annotated[str, typer.Option(help="The model's name there.")],
+    model: Model,
+    name: Name,
     n: Annotated[int, typer.Option("-n", "--attempts", help="Attempts at each task.", min=1)] = 1,
     out: Annotated[Path, typer.Option(help="File of trajectories, a JSON line each; it goes on where it was.")] = Path(
         "rollout.jsonl"
     ),
-    concurrency: Annotated[int, typer.Option(help="Attempts at the same time.", min=1)] = 8,
+    concurrency: Concurrency = 8,
     protocol: Annotated[
         Literal["tools", "text"], typer.Option(help="`text` for models that have no tool calls.")
     ] = "tools",

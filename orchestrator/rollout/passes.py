@@ -25,12 +25,18 @@ def summary(trajectories: Iterable[Trajectory], k: int) -> list[dict[str, Any]]:
     return made if len(kinds) == 1 else [*made, _row("all", rows, k)]
 
 
-def _row(kind: str, rows: list[Trajectory], k: int) -> dict[str, Any]:
+def by_task(trajectories: Iterable[Trajectory]) -> dict[str, list[bool]]:
+    """Whether each attempt at a task passed, of those that have a reward."""
     tasks: dict[str, list[bool]] = {}
-    for one in rows:
-        tasks.setdefault(one.task, [])
+    for one in trajectories:
+        passed = tasks.setdefault(one.task, [])
         if one.passed is not None:
-            tasks[one.task].append(one.passed)
+            passed.append(one.passed)
+    return tasks
+
+
+def _row(kind: str, rows: list[Trajectory], k: int) -> dict[str, Any]:
+    tasks = by_task(rows)
     values = [one.value for one in rows if one.value is not None]
     row: dict[str, Any] = {
         "kind": kind,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -12,13 +13,11 @@ from envfarm.tasks.search.question import Evidence, Question
 from envfarm.tasks.search.write import check_new, write
 from envfarm.toolbox.errors import BadRequest
 from envfarm.toolbox.search.base import Document
-from envfarm.toolbox.search.build import build
+from envfarm.toolbox.search.build import Report, build
 from envfarm.toolbox.search.corpus import Corpus, Source
 
 _NO_ANSWER = "without an answer"
 _NO_DOCUMENTS = "their documents are not in the corpus"
-Report = Callable[[str, int], None]
-"""Hears what is done, and how much of it so far."""
 
 
 def documents(name: str, paths: Sequence[Path]) -> Iterator[Document]:
@@ -50,9 +49,11 @@ def import_questions(
     check_new(out)
     dropped: Counter[str] = Counter()
     with Corpus.open(corpus) as opened:
-        titles = _titles(opened, chain.from_iterable(read(name, path) for path in paths))
+        # What leads nowhere is most of a set, and is not needed here.
+        asked = [replace(one, documents=()) for path in paths for one in read(name, path)]
+        titles = _titles(opened, asked)
         questions: list[Question] = []
-        for one in chain.from_iterable(read(name, path) for path in paths):
+        for one in asked:
             if n is not None and len(questions) == n:
                 break
             made = _question(name, one, opened, titles)
@@ -71,40 +72,31 @@ def _question(name: str, one: Published, corpus: Corpus, titles: dict[str, str])
     answers = list(dict.fromkeys(answer.strip() for answer in one.answers if answer.strip()))
     if not answers:
         return _NO_ANSWER
-    places = {page.id: _place(page, corpus, titles) for page in one.gold}
-    gold = [place for place in places.values() if place is not None]
-    if len(gold) < len(places):
+    found = {page.id: _found(page, corpus, titles) for page in one.gold}
+    gold = {id: document for id, document in found.items() if document is not None}
+    if len(gold) < len(found):
         return _NO_DOCUMENTS
+    quoted = [(gold[one.doc], one.span) for one in one.evidence if one.doc in gold]
     return Question(
         question=one.question,
         answer=answers[0],
         aliases=tuple(answers[1:]),
-        gold=tuple(dict.fromkeys(gold)),
-        evidence=tuple(_standing(one.evidence, places, corpus)),
+        gold=tuple(dict.fromkeys(document.id for document in gold.values())),
+        evidence=tuple(Evidence(doc=document.id, span=span) for document, span in quoted if span in document.text),
         corpus=corpus.version,
         source=f"{name} {one.id}".strip(),
     )
 
 
-def _place(page: Document, corpus: Corpus, titles: dict[str, str]) -> str | None:
-    """The id that a document has in the corpus: its own, else that of its url, else that of its title."""
-    for key in (page.id, page.url):
-        found = corpus.get(key) if key else None
-        if found is not None:
-            return found.id
-    return titles.get(page.title.casefold())
+def _found(page: Document, corpus: Corpus, titles: dict[str, str]) -> Document | None:
+    """The document as the corpus has it: by its id, else by its url, else by its title."""
+    for key in (page.id, page.url, titles.get(page.title.casefold())):
+        if key and (document := corpus.get(key)) is not None:
+            return document
+    return None
 
 
-def _standing(evidence: Sequence[Evidence], places: dict[str, str | None], corpus: Corpus) -> Iterator[Evidence]:
-    """What of it the corpus says in the same words."""
-    for one in evidence:
-        place = places.get(one.doc)
-        document = corpus.get(place) if place is not None else None
-        if document is not None and one.span in document.text:
-            yield Evidence(doc=document.id, span=one.span)
-
-
-def _titles(corpus: Corpus, questions: Iterator[Published]) -> dict[str, str]:
+def _titles(corpus: Corpus, questions: Sequence[Published]) -> dict[str, str]:
     """The ids of documents by title, of those that are needed and have another id in this corpus."""
     needed = {page.title.casefold() for one in questions for page in one.gold if corpus.get(page.id) is None}
     if not needed:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from envfarm.tasks.search.write import LIST, check_new
-from envfarm.toolbox.errors import BadRequest, StorageError
+from envfarm.tasks.search.write import LIST, new_folder, write_list
+from envfarm.toolbox.errors import BadRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,27 +54,15 @@ def keep(folder: Path, rates: Mapping[str, Rate], band: Band, out: Path) -> list
 
     Whole or not at all. Raises BadRequest (no list of questions, nothing is left), StorageError.
     """
-    check_new(out)
     rows = [row for row in listed(folder) if rates.get(row["task"], Rate(0, 0)) in band]
     if not rows:
         raise BadRequest(f"band: no question has a pass rate from {band.low:g} to {band.high:g}; widen it")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=".questions-", dir=out.parent))
-        try:
-            work.chmod(0o755)
-            lines = []
-            for row in rows:
-                rate = rates[row["task"]]
-                shutil.copytree(folder / row["task"], work / row["task"])
-                lines.append(row | {"pass_rate": round(rate.share, 4), "attempts": rate.attempts})
-            text = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
-            (work / LIST).write_text(text)
-            work.rename(out)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-    except OSError as error:
-        raise StorageError(f"{out}: the questions cannot be written ({error.strerror or error})") from None
+    with new_folder(out) as work:
+        for row in rows:
+            rate = rates[row["task"]]
+            row |= {"pass_rate": round(rate.share, 4), "attempts": rate.attempts}
+            shutil.copytree(folder / row["task"], work / row["task"])
+        write_list(work, rows)
     return [out / row["task"] for row in rows]
 
 

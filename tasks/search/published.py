@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -189,7 +189,6 @@ def read(name: str, path: Path) -> Iterator[Published]:
 
 def _rows(path: Path) -> Iterator[tuple[str, Any]]:
     """Each row and where it stands: of one JSON list, or of JSON lines."""
-    load: Callable[[bytes], Any] = orjson.loads
     try:
         with unpacked(path) as file:
             head = file.read(4)
@@ -197,12 +196,12 @@ def _rows(path: Path) -> Iterator[tuple[str, Any]]:
                 raise BadRequest(f"{path}: Parquet; write it as JSON lines first (docs/questions.md says how)")
             file.seek(0)
             if head.lstrip().startswith(b"["):
-                for number, row in enumerate(load(file.read())):
+                for number, row in enumerate(orjson.loads(file.read())):
                     yield f"{path}[{number}]", row
                 return
             for number, line in enumerate(file, 1):
                 if line.strip():
-                    yield f"{path}:{number}", load(line)
+                    yield f"{path}:{number}", orjson.loads(line)
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"{path}: not JSON: {error}") from None
     except OSError as error:

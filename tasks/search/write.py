@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from envfarm.tasks.search.question import FILE, Question
@@ -24,26 +25,34 @@ _PROVED = ": there is exactly one answer in it"  # of a formal query, on the who
 
 def write(out: Path, questions: Sequence[Question], tools: Sequence[str] = TOOLS) -> list[Path]:
     """Write a folder for each question into a new or empty folder. Raises BadRequest, StorageError."""
+    named = {f"question-{number:04}": one for number, one in enumerate(questions, 1)}
+    with new_folder(out) as work:
+        for name, question in named.items():
+            folder(work / name, question, tools)
+        write_list(work, ({"task": name, **_plain(one)} for name, one in named.items()))
+    return [out / name for name in named]
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A folder to fill, which becomes `out` when nothing fails. Raises BadRequest, StorageError."""
     check_new(out)
-    names = [f"question-{number:04}" for number in range(1, len(questions) + 1)]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=".questions-", dir=out.parent))
         try:
             work.chmod(0o755)
-            for name, question in zip(names, questions, strict=True):
-                folder(work / name, question, tools)
-            lines = (
-                json.dumps({"task": name, **_plain(one)}, ensure_ascii=False)
-                for name, one in zip(names, questions, strict=True)
-            )
-            (work / LIST).write_text("".join(f"{line}\n" for line in lines))
+            yield work
             work.rename(out)
         finally:
             shutil.rmtree(work, ignore_errors=True)
     except OSError as error:
-        raise StorageError(f"{out}: the questions cannot be written ({error.strerror})") from None
-    return [out / name for name in names]
+        raise StorageError(f"{out}: the questions cannot be written ({error.strerror or error})") from None
+
+
+def write_list(folder: Path, rows: Iterable[Mapping[str, object]]) -> None:
+    """Write a folder's list of questions, a line of JSON each."""
+    (folder / LIST).write_text("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))
 
 
 def check_new(out: Path) -> None:

@@ -35,6 +35,12 @@ class Says:
 Script = Callable[[Asked], Says]
 
 
+def call(name: str, **arguments: str) -> Says:
+    """An answer that calls one tool."""
+    function = {"name": name, "arguments": json.dumps(arguments)}
+    return Says(tool_calls=[{"id": "c", "type": "function", "function": function}], finish_reason="tool_calls")
+
+
 class ChatServer:
     """Answers from `script` in turn, its last entry for ever; keeps every request."""
 

@@ -72,16 +72,8 @@ class DockerApi:
         """Call the `docker` package in a thread. Raises BackendUnavailable, SandboxLost (404), SandboxStartError."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, self._probed, function)
-        except docker.errors.NotFound as error:
-            if _in_doubt(error):
-                raise SandboxStartError(f"the engine refused: {error.explanation}", cause="network") from None
-            raise SandboxLost(f"the container is gone: {error.explanation}", cause="removed") from None
         except docker.errors.APIError as error:
-            text = error.explanation or str(error)
-            if "unknown runtime" in text.lower():
-                raise SandboxStartError(f"the engine does not offer this isolation: {text}") from None
-            cause = "network" if _in_doubt(error) else ""
-            raise SandboxStartError(f"the engine refused: {text}", cause=cause) from None
+            raise _refused(error) from None
         except (requests.exceptions.RequestException, docker.errors.DockerException, OSError) as error:
             raise self._unavailable(error) from None
 
@@ -189,6 +181,18 @@ def _networks(client: docker.DockerClient) -> list[str]:
     """The ids of the networks of that name, oldest first."""
     found = [one for one in client.api.networks(names=[NETWORK]) if one["Name"] == NETWORK]  # it matches parts of names
     return [one["Id"] for one in sorted(found, key=lambda one: (one["Created"], one["Id"]))]
+
+
+def _refused(error: docker.errors.APIError) -> SandboxError:
+    """What the engine refused, as the farm's own error."""
+    text = error.explanation or str(error)
+    if _in_doubt(error):
+        return SandboxStartError(f"the engine refused: {text}", cause="network")
+    if isinstance(error, docker.errors.NotFound):
+        return SandboxLost(f"the container is gone: {error.explanation}", cause="removed")
+    if "unknown runtime" in text.lower():
+        return SandboxStartError(f"the engine does not offer this isolation: {text}")
+    return SandboxStartError(f"the engine refused: {text}")
 
 
 def _in_doubt(error: docker.errors.APIError) -> bool:

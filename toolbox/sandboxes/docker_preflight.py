@@ -5,7 +5,6 @@ from __future__ import annotations
 from envfarm.toolbox.egress.proxy import PORT
 from envfarm.toolbox.sandboxes.base import Isolation, Limits, Sandbox, SandboxSpec
 from envfarm.toolbox.sandboxes.docker import DockerBackend, DockerSandbox
-from envfarm.toolbox.sandboxes.docker_client import NETWORK
 from envfarm.toolbox.sandboxes.reach import CLOSED, Finding, reach
 
 _PROXY = "proxy"
@@ -40,9 +39,9 @@ async def _targets(backend: DockerBackend, sandbox: Sandbox, peer: Sandbox) -> d
     place = proxy["NetworkSettings"]["Networks"]
     return {
         _PROXY: (place[way]["IPAddress"], PORT),
-        "proxy-outside": (place[NETWORK]["IPAddress"], PORT),
+        "proxy-outside": (place[public]["IPAddress"], PORT),
         "host": (network["IPAM"]["Config"][0]["Gateway"], CLOSED),
         "metadata": ("169.254.169.254", 80),
-        "sandbox": (other["NetworkSettings"]["Networks"][NETWORK]["IPAddress"], CLOSED),
+        "sandbox": (other["NetworkSettings"]["Networks"][public]["IPAddress"], CLOSED),
         "internet": ("1.1.1.1", 443),
     }

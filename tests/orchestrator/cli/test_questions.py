@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from ...toolbox.chat_server import Asked, Says, chat_server
+from ...toolbox.chat_server import Asked, Says, call, chat_server
 from .conftest import Cli
 
 ROWS = [
@@ -41,11 +41,6 @@ def test_a_corpus_that_is_not_there(cli: Cli, published: str) -> None:
     command = ["questions", "import", "hotpotqa", published, "--out", "tasks"]
     assert "no such corpus" in cli.error(*command, "--corpus", "none", code=2)
     assert not (cli.folder / "tasks").exists()
-
-
-def call(name: str, **arguments: str) -> Says:
-    function = {"name": name, "arguments": json.dumps(arguments)}
-    return Says(tool_calls=[{"id": "c", "type": "function", "function": function}], finish_reason="tool_calls")
 
 
 class Solver:

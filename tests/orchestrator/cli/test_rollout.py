@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ...toolbox.chat_server import Asked, ChatServer, Says, chat_server
+from ...toolbox.chat_server import Asked, ChatServer, Says, call, chat_server
 
 TEST = """ok=0; [ "$(cat /srv/answer)" = "$(cat /tests/wanted)" ] && ok=1
 echo $ok > /logs/verifier/reward.txt
@@ -28,11 +28,6 @@ def tasks(cli: Any, docker_base: str) -> Path:
         (folder / "tests" / "test.sh").write_text(TEST)
         (folder / "tests" / "wanted").write_text(wanted + "\n")
     return Path(cli.folder)
-
-
-def call(name: str, **arguments: str) -> Says:
-    function = {"name": name, "arguments": json.dumps(arguments)}
-    return Says(tool_calls=[{"id": "c", "type": "function", "function": function}], finish_reason="tool_calls")
 
 
 def clever(asked: Asked) -> Says:
